@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Results: opaque, with typed getters and their JSON. Field names are those of docs/formats.md.
+ */
+#ifndef LLEM_RESULT_H
+#define LLEM_RESULT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "llem/ctx.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct llem_result llem_result;
+
+/* A measured quantity: value with unit, source and uncertainty, or null with a reason. */
+typedef struct llem_quantity {
+    int valid;        /* 0: no value; reason says why */
+    double value;
+    double u_stat, u_sys;    /* standard uncertainties (k=1) in the unit; NaN = not known */
+    double ci95_lo, ci95_hi; /* NaN = not known */
+    const char *unit, *source, *quality, *reason; /* borrowed, never NULL; quality: measured | derived |
+                                                     estimated | none */
+} llem_quantity;
+
+/* Load the result of an experiment: its directory, a study's directory with one experiment, or a
+ * result.json. A complete recording without a result is derived and written first. */
+LLEM_API llem_errcode llem_result_load(llem_result **out, llem_ctx *ctx, const char *path,
+                                       llem_error *err);
+LLEM_API void llem_result_free(llem_result *r); /* NULL is allowed */
+
+/* The text of result.json; borrowed. */
+LLEM_API const char *llem_result_json(const llem_result *r);
+/* The experiment's directory; borrowed. */
+LLEM_API const char *llem_result_dir(const llem_result *r);
+
+/* Fields by path ("total_energy_j", "warmup_result.converged", "energy_per_device_j.0"). LLEM_ENOTFOUND: no
+ * such field, or another type; *null is 1 and the output untouched where the field is null. */
+LLEM_API llem_errcode llem_result_double(const llem_result *r, const char *path, double *out,
+                                         int *null);
+LLEM_API llem_errcode llem_result_int(const llem_result *r, const char *path, int64_t *out,
+                                      int *null);
+LLEM_API llem_errcode llem_result_bool(const llem_result *r, const char *path, int *out, int *null);
+/* Borrowed from the result. */
+LLEM_API llem_errcode llem_result_string(const llem_result *r, const char *path, const char **out,
+                                         int *null);
+/* How many elements a list (or map) has. */
+LLEM_API llem_errcode llem_result_count(const llem_result *r, const char *path, size_t *out);
+/* quantities[path], with its uncertainty. */
+LLEM_API llem_errcode llem_result_quantity(const llem_result *r, const char *path,
+                                           llem_quantity *out);
+
+/* Recompute everything from the recording and compare. Calls difference for each value that differs;
+ * *compared is how many were compared. LLEM_OK even if some differ: count the calls. */
+typedef void (*llem_difference_fn)(void *user, const char *path, const char *stored,
+                                   const char *computed);
+LLEM_API llem_errcode llem_verify(llem_ctx *ctx, const char *path, size_t *compared,
+                                  llem_difference_fn difference, void *user, llem_error *err);
+
+/* The sentence and the hint of a reason code; NULL if there is no such code. Static. */
+LLEM_API const char *llem_reason_sentence(const char *code);
+LLEM_API const char *llem_reason_hint(const char *code);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

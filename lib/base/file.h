@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Files: read whole with a limit, written atomically, directories made and removed.
+ */
+#ifndef LLEM_BASE_FILE_H
+#define LLEM_BASE_FILE_H
+
+#include "lib/base/base.h"
+
+/* Read a whole file into b (whose max is the limit; a longer file is LLEM_ECORRUPT). */
+llem_errcode llem_file_read(struct llem_buf *b, const char *path, llem_error *err);
+/* Temporary in the same directory, write, fsync, rename over, fsync the directory. On failure nothing
+ * is left and an older file stays as it was. mode 0666 & ~umask. */
+llem_errcode llem_file_write(const char *path, const void *data, size_t len, llem_error *err);
+/* As mkdir -p. */
+llem_errcode llem_mkdirs(const char *path, llem_error *err);
+/* fsync a directory, so that a rename in it lasts. */
+llem_errcode llem_sync_dir(const char *path, llem_error *err);
+/* As rm -rf; a missing path is fine. Never follows a symbolic link. */
+llem_errcode llem_remove_tree(const char *path, llem_error *err);
+/* a/b in the arena; b alone if it is absolute or a is NULL or "". "~/" in b is the home directory. */
+char *llem_path_join(struct llem_arena *a, const char *dir, const char *path);
+char *llem_path_dirname(struct llem_arena *a, const char *path); /* "." if it has none */
+const char *llem_path_basename(const char *path);                /* borrowed from path */
+bool llem_path_exists(const char *path);
+bool llem_path_is_dir(const char *path);
+/* The directory of the running program (or of the shared library), in the arena. */
+char *llem_program_path(struct llem_arena *a);
+
+/* ---- SHA-256 (FIPS 180-4) ------------------------------------------------------------------ */
+struct llem_sha256 {
+    uint32_t h[8];
+    uint64_t bytes;
+    uint8_t block[64];
+};
+void llem_sha256_init(struct llem_sha256 *s);
+void llem_sha256_add(struct llem_sha256 *s, const void *data, size_t len);
+void llem_sha256_hex(struct llem_sha256 *s, char hex[65]); /* finishes */
+void llem_sha256_of(const void *data, size_t len, char hex[65]);
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Configuration: rows, the schema made of them at run time, files, precedence, hashes. A resolved
+ * configuration is a tree of values with presence and provenance, not a struct. This room receives
+ * engines' rows as data and never looks an engine up.
+ */
+#ifndef LLEM_CONFIG_CONFIG_H
+#define LLEM_CONFIG_CONFIG_H
+
+#include "lib/base/ctx.h"
+#include "lib/base/value.h"
+#include "llem/config.h"
+
+/* ---- rows --------------------------------------------------------------------------------- */
+
+enum llem_type {
+    LLEM_TYPE_SECTION, /* a map whose keys are rows below it */
+    LLEM_TYPE_BOOL,
+    LLEM_TYPE_INT,
+    LLEM_TYPE_REAL,
+    LLEM_TYPE_STRING,
+    LLEM_TYPE_ENUM,     /* exact text out of `choices` */
+    LLEM_TYPE_INT_ENUM, /* an integer out of `choices` */
+    LLEM_TYPE_MAP,      /* any keys, any values: kept and hashed */
+    LLEM_TYPE_LIST,     /* of strings */
+};
+
+enum llem_row_flags {
+    LLEM_ROW_REQUIRED = 1 << 0,
+    LLEM_ROW_NULLABLE = 1 << 1,  /* explicit null is a value */
+    LLEM_ROW_OURS = 1 << 2,      /* not in the seeds: left out of hashes while it holds its default */
+    LLEM_ROW_OPEN = 1 << 3,      /* a section that accepts unknown keys */
+    LLEM_ROW_PATH = 1 << 4,      /* a path resolves against its file */
+    LLEM_ROW_MIN_OPEN = 1 << 5,  /* the lower bound is excluded */
+    LLEM_ROW_MAX_OPEN = 1 << 6,
+    LLEM_ROW_OPTIONAL = 1 << 7,  /* a section that is null when absent (engine sections, lora) */
+};
+
+/* One setting: feeds parser, validator, hash, --help, man page, completion, JSON Schema, docs. */
+struct llem_row {
+    const char *path; /* "task.dataset.n_prompts" */
+    enum llem_type type;
+    unsigned flags;
+    const char *def;     /* default as JSON text; NULL: null for nullable rows, none for required ones */
+    const char *choices; /* "a|b|c" */
+    double min, max;     /* numbers; -INFINITY and INFINITY are no bound. A string's least length */
+    const char *unit, *help; /* help: one clause, no full stop */
+};
+
+extern const struct llem_row llem_shared_rows[]; /* ends with path NULL */
+
+/* An engine as the schema sees it. */
+struct llem_engine_rows {
+    const char *name;
+    const struct llem_row *rows; /* ends with path NULL; paths begin with "<name>." */
+    bool hidden;
+};
+
+struct llem_schema; /* immutable; owned by the context (LLEM_SLOT_SCHEMA) */
+
+llem_errcode llem_schema_new(struct llem_schema **out, const struct llem_engine_rows *engines,
+                             size_t count, llem_error *err);
+void llem_schema_free(struct llem_schema *s);
+const struct llem_row *llem_schema_find(const struct llem_schema *s, const char *path);
+/* All rows in order: shared, then each engine's. */
+const struct llem_row *const *llem_schema_rows(const struct llem_schema *s, size_t *count);
+/* JSON Schema, draft 2020-12, of an experiment file. */
+struct llem_value *llem_schema_json(const struct llem_schema *s, struct llem_arena *a);
+
+/* Rows from the `options:` list of an engine.yaml (docs/formats.md); they live in the arena. */
+llem_errcode llem_rows_from_value(const struct llem_row **out, const struct llem_value *options,
+                                  const char *engine, struct llem_arena *a, llem_error *err);
+
+/* ---- files -------------------------------------------------------------------------------- */
+
+/* One YAML document (JSON is YAML too) to a tree with positions. YAML 1.1 words and numbers as
+ * PyYAML's safe_load reads them; duplicate keys, tabs, aliases beyond the limits are errors. */
+llem_errcode llem_yaml_parse(struct llem_arena *a, struct llem_value **out, const char *text,
+                             size_t len, const char *name, llem_error *err);
+llem_errcode llem_yaml_load(struct llem_arena *a, struct llem_value **out, const char *path,
+                            llem_error *err);
+/* One scalar as YAML would read it: what --set path=value means. */
+struct llem_value *llem_yaml_scalar(struct llem_arena *a, const char *text);
+
+/* ---- the resolved configuration ----------------------------------------------------------- */
+
+struct llem_config {
+    struct llem_arena arena;
+    const struct llem_schema *schema;
+    struct llem_value *tree; /* every shared row, the engine's section complete if present, other
+                                engines' null; kinds as the rows say */
+    struct llem_value *output; /* output.*, study_name: not part of an experiment's hash */
+    const char *path;          /* the file; NULL = none */
+    char hash[17];             /* measurement_config_hash */
+};
+
+/* The engine's name, "transformers" unless the configuration says otherwise. */
+const char *llem_config_engine(const struct llem_config *c);
+/* A setting of LLEM_ROW_PATH resolved: a path beginning with / ./ ../ or ~, or naming something that
+ * exists beside its file, becomes absolute; anything else (a hub id) is returned as it is. */
+const char *llem_config_path(const struct llem_config *c, struct llem_arena *a, const char *path);
+/* `_resolution.json`: every setting that differs from its default, with its source. */
+struct llem_value *llem_config_resolution(const struct llem_config *c, struct llem_arena *a);
+/* The tree with each value's source, file and position beside it, as experiment.json keeps it. */
+struct llem_value *llem_config_provenance(const struct llem_config *c, struct llem_arena *a);
+/* Hashes of reference §4. */
+void llem_config_hash(const struct llem_schema *s, const struct llem_value *tree, char hex16[17]);
+void llem_config_resolved_hash(const struct llem_schema *s, const struct llem_value *tree,
+                               char hex64[65]);
+void llem_study_design_hash(const struct llem_schema *s, const struct llem_value *const *trees,
+                            size_t count, char hex16[17]);
+
+/* ---- user configuration and variables ----------------------------------------------------- */
+
+/* The user's config file with defaults filled in, as a tree with provenance; loaded once per context. */
+llem_errcode llem_user_config(llem_ctx *ctx, const struct llem_value **out, llem_error *err);
+
+/* Every LLEM_ variable there is. */
+struct llem_variable {
+    const char *name;
+    enum llem_type type;
+    const char *choices, *help;
+    const char *row; /* the setting or user-config path it sets; NULL = none */
+};
+extern const struct llem_variable llem_variables[]; /* ends with name NULL */
+/* Check every LLEM_ variable of the environment: a bad value is an error, an unknown name a warning in the
+ * log with the nearest name. */
+llem_errcode llem_variables_check(llem_ctx *ctx, llem_error *err);
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The recording as files: recording.json and one zstd-compressed column file a column. The format is
+ * docs/formats.md; this header holds what the writer (lib/measure) and the reader share.
+ */
+#ifndef LLEM_RESULT_RECORDING_H
+#define LLEM_RESULT_RECORDING_H
+
+#include "lib/base/value.h"
+
+enum { LLEM_RECORDING_VERSION = 1 };
+
+enum llem_column_type { LLEM_COL_I64, LLEM_COL_I32, LLEM_COL_U16, LLEM_COL_F64, LLEM_COL_UTF8 };
+
+/* One column of one table: the list in recording.c is the format. */
+struct llem_column_def {
+    const char *table, *name;
+    enum llem_column_type type;
+    const char *unit, *help;
+};
+extern const struct llem_column_def llem_column_defs[]; /* ends with table NULL */
+
+/* A column in memory: little-endian numbers, or for UTF8 a uint32 length and bytes for each row. */
+struct llem_column {
+    const struct llem_column_def *def;
+    size_t count;      /* rows */
+    const void *data;  /* count elements of the type */
+    size_t bytes;
+    /* typed views; the one that fits def->type */
+    const int64_t *i64;
+    const int32_t *i32;
+    const uint16_t *u16;
+    const double *f64;
+    const char *const *utf8;
+};
+
+/* Write one column file atomically enough (the directory is not committed before recording.json):
+ * <dir>/<table>.<name>.<type>.zst; appends its entry to `columns` (a list). */
+llem_errcode llem_column_write(const char *dir, const struct llem_column_def *def, const void *data,
+                               size_t count, size_t bytes, struct llem_arena *a,
+                               struct llem_value *columns, llem_error *err);
+const struct llem_column_def *llem_column_find(const char *table, const char *name);
+
+struct llem_recording {
+    struct llem_arena arena;
+    struct llem_value *json; /* recording.json */
+    struct llem_column *columns;
+    size_t n_columns;
+    char dir[4096];
+};
+
+/* Read <dir>/recording.json and its columns, checking versions, lengths and hashes; hostile files are
+ * LLEM_ECORRUPT. Release with llem_recording_close(). */
+llem_errcode llem_recording_open(struct llem_recording *r, const char *dir, llem_error *err);
+void llem_recording_close(struct llem_recording *r);
+/* NULL if the recording has no such column. */
+const struct llem_column *llem_recording_column(const struct llem_recording *r, const char *table,
+                                                const char *name);
+
+#endif
