@@ -20,39 +20,40 @@ typedef struct llem_setting {
     const char *path;
     const char *value;  /* the text */
     const char *origin; /* shown in errors: "-m", "--set", "model"; NULL = "setting" */
-    int literal;        /* not 0: value is a string as it stands; else it is read as a YAML scalar or flow
-                           collection, so "null" is null and "[1]" a list */
+    int literal; /* not 0: value is a string as it stands; else it is read as a YAML scalar or flow
+                    collection, so "null" is null and "[1]" a list */
 } llem_setting;
 
 /*
- * Load and check. path NULL: only settings, which must then name task.model. Precedence, highest first:
- * settings, LLEM_ variables, file, user configuration, preset, default (docs/configuration.md). All
- * errors of a file are reported at once, one a line in err->msg.
- * On success *out is the caller's; release it with llem_config_free().
+ * Load and check. path NULL: only settings, which must then name task.model. Precedence, highest
+ * first: settings, LLEM_ variables, file, user configuration, preset, default
+ * (docs/configuration.md). All errors of a file are reported at once, one a line in err->msg. On
+ * success *out is the caller's; release it with llem_config_free().
  */
 LLEM_API llem_errcode llem_config_load(llem_config **out, llem_ctx *ctx, const char *path,
-                                       const llem_setting *settings, size_t count,
-                                       llem_error *err);
+                                       const llem_setting *settings, size_t count, llem_error *err);
 LLEM_API void llem_config_free(llem_config *c); /* NULL is allowed */
 
 /* 16 hex digits: measurement_config_hash. Borrowed. */
 LLEM_API const char *llem_config_hash_hex(const llem_config *c);
 /* The resolved configuration as JSON, to free(). NULL without memory. */
 LLEM_API char *llem_config_json(const llem_config *c);
-/* The text of one setting as JSON ("100", "\"gpt2\"", "null"), to free(); NULL if there is no such path. */
+/* The text of one setting as JSON ("100", "\"gpt2\"", "null"), to free(); NULL if there is no such
+ * path. */
 LLEM_API char *llem_config_get(const llem_config *c, const char *path);
 /* "file:line:col", "-m", "default": where a setting came from, to free(). */
 LLEM_API char *llem_config_origin(const llem_config *c, const char *path);
-/* All errors of the last failed load need more room than llem_error has: the whole text, one a line.
- * Borrowed from ctx until its next load; "" if the last load succeeded. */
+/* All errors of the last failed load need more room than llem_error has: the whole text, one a
+ * line. Borrowed from ctx until its next load; "" if the last load succeeded. */
 LLEM_API const char *llem_config_errors(const llem_ctx *ctx);
 
-/* JSON Schema (draft 2020-12) of an experiment file with the engines this context knows, to free(). */
+/* JSON Schema (draft 2020-12) of an experiment file with the engines this context knows, to free().
+ */
 LLEM_API llem_errcode llem_config_schema(char **out, llem_ctx *ctx, llem_error *err);
 
 /*
- * What this machine has: engines and sensors, why each is usable or not and what would unlock it, the
- * user configuration with its sources, LLEM_ variables in force, as JSON to free()
+ * What this machine has: engines and sensors, why each is usable or not and what would unlock it,
+ * the user configuration with its sources, LLEM_ variables in force, as JSON to free()
  * (docs/formats.md, "llem config --format=json").
  */
 LLEM_API llem_errcode llem_describe_machine(char **out, llem_ctx *ctx, llem_error *err);

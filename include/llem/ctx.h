@@ -18,24 +18,27 @@ typedef struct llem_ctx llem_ctx;
 
 enum llem_log_level { LLEM_LOG_ERROR, LLEM_LOG_WARNING, LLEM_LOG_INFO, LLEM_LOG_DEBUG };
 
-/* Receives the library's log, one line a call, no newline. Called on the thread that uses the context. */
+/* Receives the library's log, one line a call, no newline. Called on the thread that uses the
+ * context. */
 typedef void (*llem_log_fn)(void *user, enum llem_log_level level, const char *module,
                             const char *text);
 
-/* What a context is made with. Zero-initialise, set size = sizeof(llem_ctx_opts). Strings are copied. */
+/* What a context is made with. Zero-initialise, set size = sizeof(llem_ctx_opts). Strings are
+ * copied. */
 typedef struct llem_ctx_opts {
     size_t size;
     llem_log_fn log; /* NULL: nothing is logged */
     void *log_user;
-    const char *program;     /* the llem program that runs experiments; NULL: LLEM_PROGRAM, beside the
-                                library, then the place it was installed to */
-    const char *data_dir;    /* engines, datasets, sample model; NULL: LLEM_DATA_DIR, then beside the
-                                program */
-    const char *user_config; /* path; NULL: $XDG_CONFIG_HOME/llenergymeasure/config.yaml; "": none */
+    const char *program;  /* the llem program that runs experiments; NULL: LLEM_PROGRAM, beside the
+                             library, then the place it was installed to */
+    const char *data_dir; /* engines, datasets, sample model; NULL: LLEM_DATA_DIR, then beside the
+                             program */
+    const char
+        *user_config; /* path; NULL: $XDG_CONFIG_HOME/llenergymeasure/config.yaml; "": none */
 } llem_ctx_opts;
 
-/* Make a context. opts may be NULL. Reads no file; the user configuration is read when first needed.
- * On success *out is the caller's; release it with llem_ctx_free(). */
+/* Make a context. opts may be NULL. Reads no file; the user configuration is read when first
+ * needed. On success *out is the caller's; release it with llem_ctx_free(). */
 LLEM_API llem_errcode llem_ctx_new(llem_ctx **out, const llem_ctx_opts *opts, llem_error *err);
 LLEM_API void llem_ctx_free(llem_ctx *ctx); /* NULL is allowed */
 

@@ -45,8 +45,9 @@ typedef struct llem_error {
     llem_errcode code;
     int line, column; /* 1-based; 0 = not about a file */
     char file[256];   /* "" = not about a file; long paths keep their tail */
-    char msg[1024];   /* whole sentences, no newline at the end, no "error:"; several errors: one a line */
-    char hint[512];   /* what the user can do about it, a sentence or a command; "" = nothing known */
+    char msg[1024];   /* whole sentences, no newline at the end, no "error:"; several errors: one a
+                         line */
+    char hint[512]; /* what the user can do about it, a sentence or a command; "" = nothing known */
 } llem_error;
 
 /* "config", "io", ...: a short stable name in lower case; never NULL, "unknown" for others. */

@@ -15,24 +15,24 @@ extern "C" {
 #endif
 
 typedef enum llem_event_type {
-    LLEM_EVENT_NONE,          /* a wait ran out of time */
-    LLEM_EVENT_STARTED,       /* text: the experiment's directory */
-    LLEM_EVENT_STEP_START,    /* step, text: what is done */
-    LLEM_EVENT_STEP_UPDATE,   /* step, text; fraction or -1 */
-    LLEM_EVENT_STEP_DONE,     /* step, text: what came of it; elapsed_s */
-    LLEM_EVENT_STEP_SKIP,     /* step, text: the sentence; reason: the code */
-    LLEM_EVENT_SUBSTEP,       /* step, text, elapsed_s */
-    LLEM_EVENT_LIVE,          /* inside the window, at most 4 a second: elapsed_s, power_w, tokens_per_s,
-                                 temperature_c; NaN = not known */
-    LLEM_EVENT_WARNING,       /* reason, text */
-    LLEM_EVENT_FINISHED,      /* the job is over: call llem_job_result() */
+    LLEM_EVENT_NONE,        /* a wait ran out of time */
+    LLEM_EVENT_STARTED,     /* text: the experiment's directory */
+    LLEM_EVENT_STEP_START,  /* step, text: what is done */
+    LLEM_EVENT_STEP_UPDATE, /* step, text; fraction or -1 */
+    LLEM_EVENT_STEP_DONE,   /* step, text: what came of it; elapsed_s */
+    LLEM_EVENT_STEP_SKIP,   /* step, text: the sentence; reason: the code */
+    LLEM_EVENT_SUBSTEP,     /* step, text, elapsed_s */
+    LLEM_EVENT_LIVE,     /* inside the window, at most 4 a second: elapsed_s, power_w, tokens_per_s,
+                            temperature_c; NaN = not known */
+    LLEM_EVENT_WARNING,  /* reason, text */
+    LLEM_EVENT_FINISHED, /* the job is over: call llem_job_result() */
 } llem_event_type;
 
 /* Strings are borrowed until the next wait on the same job. */
 typedef struct llem_event {
     llem_event_type type;
-    const char *step;   /* baseline, model, prompts, warmup, thermal_floor, energy_select, measure, flops,
-                           save, preflight; "" if none */
+    const char *step;   /* baseline, model, prompts, warmup, thermal_floor, energy_select, measure,
+                           flops,   save, preflight; "" if none */
     const char *text;   /* never NULL */
     const char *reason; /* a reason code; "" if none */
     double elapsed_s, fraction, power_w, tokens_per_s, temperature_c;
@@ -43,24 +43,27 @@ typedef void (*llem_progress_fn)(void *user, const llem_event *event);
 /* How to run one. Zero-initialise, set size. */
 typedef struct llem_run_opts {
     size_t size;
-    const char *output_dir; /* results go to <output_dir>/study_<UTC>/...; NULL: as configured, ./results */
+    const char *
+        output_dir; /* results go to <output_dir>/study_<UTC>/...; NULL: as configured, ./results */
     int skip_preflight;
-    int quick;              /* measurement.quick */
-    double timeout_s;       /* of the whole experiment; 0 = as configured (600 s) */
+    int quick;        /* measurement.quick */
+    double timeout_s; /* of the whole experiment; 0 = as configured (600 s) */
 } llem_run_opts;
 
 typedef struct llem_job llem_job;
 
-/* Start the experiment in a process of its own. The configuration is borrowed until llem_job_free(). */
+/* Start the experiment in a process of its own. The configuration is borrowed until
+ * llem_job_free(). */
 LLEM_API llem_errcode llem_job_start(llem_job **out, llem_ctx *ctx, const llem_config *config,
                                      const llem_run_opts *opts, llem_error *err);
 /* The next event, or LLEM_EVENT_NONE after timeout_s (negative: wait for ever). */
 LLEM_API llem_errcode llem_job_wait(llem_job *job, double timeout_s, llem_event *event,
                                     llem_error *err);
-/* Stop: the first call asks the experiment to clean up, a second ends it at once. Safe from any thread;
- * not from a signal handler. */
+/* Stop: the first call asks the experiment to clean up, a second ends it at once. Safe from any
+ * thread; not from a signal handler. */
 LLEM_API void llem_job_cancel(llem_job *job);
-/* After LLEM_EVENT_FINISHED: the result (the caller's, llem_result_free()), or why there is none. */
+/* After LLEM_EVENT_FINISHED: the result (the caller's, llem_result_free()), or why there is none.
+ */
 LLEM_API llem_errcode llem_job_result(llem_job *job, llem_result **out, llem_error *err);
 /* The experiment's directory; "" before it is made. Borrowed. */
 LLEM_API const char *llem_job_dir(const llem_job *job);
@@ -91,9 +94,9 @@ LLEM_API llem_errcode llem_run_experiment(llem_result **out, llem_ctx *ctx,
                                           const llem_experiment_args *args, llem_error *err);
 
 /*
- * Energy of anything: the same window, samplers and result without an engine. Either argv (run with the
- * caller's standard streams, in a process group of its own; *wstatus receives its raw wait status) or
- * for_s. Blocks; results are written to output_dir, or ./results/measure_<UTC>.
+ * Energy of anything: the same window, samplers and result without an engine. Either argv (run with
+ * the caller's standard streams, in a process group of its own; *wstatus receives its raw wait
+ * status) or for_s. Blocks; results are written to output_dir, or ./results/measure_<UTC>.
  */
 typedef struct llem_measure_args {
     size_t size;
@@ -109,8 +112,8 @@ typedef struct llem_measure_args {
 LLEM_API llem_errcode llem_measure(llem_result **out, llem_ctx *ctx, const llem_measure_args *args,
                                    int *wstatus, llem_error *err);
 
-/* What the hidden command `llem experiment DIR` runs: the harness, in this thread, writing events as JSON
- * lines to event_fd (-1 = none). Cancelled when *cancel becomes not 0. */
+/* What the hidden command `llem experiment DIR` runs: the harness, in this thread, writing events
+ * as JSON lines to event_fd (-1 = none). Cancelled when *cancel becomes not 0. */
 LLEM_API llem_errcode llem_experiment_main(llem_ctx *ctx, const char *dir, int event_fd,
                                            const volatile int *cancel, llem_error *err);
 

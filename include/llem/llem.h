@@ -10,8 +10,8 @@
  *     if (llem_run_experiment(&result, ctx, &args, &err) < 0)
  *         fprintf(stderr, "%s\n", err.msg);
  *
- * Ownership: `T **out` parameters are the caller's on success and untouched on failure; `const char *`
- * results are borrowed from the first argument; `char *` results are to free().
+ * Ownership: `T **out` parameters are the caller's on success and untouched on failure; `const char
+ * *` results are borrowed from the first argument; `char *` results are to free().
  */
 #ifndef LLEM_LLEM_H
 #define LLEM_LLEM_H

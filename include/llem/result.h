@@ -18,12 +18,12 @@ typedef struct llem_result llem_result;
 
 /* A measured quantity: value with unit, source and uncertainty, or null with a reason. */
 typedef struct llem_quantity {
-    int valid;        /* 0: no value; reason says why */
+    int valid; /* 0: no value; reason says why */
     double value;
     double u_stat, u_sys;    /* standard uncertainties (k=1) in the unit; NaN = not known */
     double ci95_lo, ci95_hi; /* NaN = not known */
-    const char *unit, *source, *quality, *reason; /* borrowed, never NULL; quality: measured | derived |
-                                                     estimated | none */
+    const char *unit, *source, *quality, *reason; /* borrowed, never NULL; quality: measured |
+                                                     derived | estimated | none */
 } llem_quantity;
 
 /* Load the result of an experiment: its directory, a study's directory with one experiment, or a
@@ -37,8 +37,9 @@ LLEM_API const char *llem_result_json(const llem_result *r);
 /* The experiment's directory; borrowed. */
 LLEM_API const char *llem_result_dir(const llem_result *r);
 
-/* Fields by path ("total_energy_j", "warmup_result.converged", "energy_per_device_j.0"). LLEM_ENOTFOUND: no
- * such field, or another type; *null is 1 and the output untouched where the field is null. */
+/* Fields by path ("total_energy_j", "warmup_result.converged", "energy_per_device_j.0").
+ * LLEM_ENOTFOUND: no such field, or another type; *null is 1 and the output untouched where the
+ * field is null. */
 LLEM_API llem_errcode llem_result_double(const llem_result *r, const char *path, double *out,
                                          int *null);
 LLEM_API llem_errcode llem_result_int(const llem_result *r, const char *path, int64_t *out,
@@ -53,8 +54,8 @@ LLEM_API llem_errcode llem_result_count(const llem_result *r, const char *path, 
 LLEM_API llem_errcode llem_result_quantity(const llem_result *r, const char *path,
                                            llem_quantity *out);
 
-/* Recompute everything from the recording and compare. Calls difference for each value that differs;
- * *compared is how many were compared. LLEM_OK even if some differ: count the calls. */
+/* Recompute everything from the recording and compare. Calls difference for each value that
+ * differs; *compared is how many were compared. LLEM_OK even if some differ: count the calls. */
 typedef void (*llem_difference_fn)(void *user, const char *path, const char *stored,
                                    const char *computed);
 LLEM_API llem_errcode llem_verify(llem_ctx *ctx, const char *path, size_t *compared,

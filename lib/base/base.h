@@ -26,7 +26,8 @@ __attribute__((format(printf, 3, 4))) llem_errcode llem_fail(llem_error *err, ll
 __attribute__((format(printf, 6, 7))) llem_errcode llem_fail_at(llem_error *err, llem_errcode code,
                                                                 const char *file, int line,
                                                                 int column, const char *fmt, ...);
-/* Put "prefix: " before the sentence already in *err; returns err's code, for `return llem_context(...)`. */
+/* Put "prefix: " before the sentence already in *err; returns err's code, for `return
+ * llem_context(...)`. */
 __attribute__((format(printf, 2, 3))) llem_errcode llem_context(llem_error *err, const char *fmt,
                                                                 ...);
 /* Add what the user can do. Returns err->code (LLEM_OK if err is NULL). */
@@ -50,7 +51,10 @@ struct llem_buf {
     bool failed;
 };
 extern char llem__buf_empty[1];
-#define LLEM_BUF_INIT(limit) { .data = llem__buf_empty, .max = (limit) }
+#define LLEM_BUF_INIT(limit)                                                                       \
+    {                                                                                              \
+        .data = llem__buf_empty, .max = (limit)                                                    \
+    }
 
 void llem_buf_init(struct llem_buf *b, size_t max);
 void llem_buf_done(struct llem_buf *b); /* releases and re-initialises; NULL is allowed */
@@ -76,7 +80,10 @@ struct llem_arena {
     size_t used, total, max; /* max: bytes this arena may take in all; 0 = no limit */
     bool oom;
 };
-#define LLEM_ARENA_INIT { 0 }
+#define LLEM_ARENA_INIT                                                                            \
+    {                                                                                              \
+        0                                                                                          \
+    }
 
 void llem_arena_done(struct llem_arena *a);
 void *llem_arena_alloc(struct llem_arena *a, size_t size);
@@ -98,8 +105,9 @@ bool llem_parse_f64(const char *s, double *ret); /* no nan, no inf, no hex */
  * rules for the exponent. out holds at least 32 bytes. d is finite. Returns the length. */
 int llem_format_f64(char out[32], double d, bool python);
 /*
- * The nearest name for a did-you-mean: the candidate with the least Damerau-Levenshtein distance, at
- * most max(1, len/3) away, first in the list on a tie; NULL if none is near. `names` ends with NULL.
+ * The nearest name for a did-you-mean: the candidate with the least Damerau-Levenshtein distance,
+ * at most max(1, len/3) away, first in the list on a tie; NULL if none is near. `names` ends with
+ * NULL.
  */
 const char *llem_nearest(const char *word, const char *const *names);
 

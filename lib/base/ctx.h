@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The inside of llem_ctx. Rooms above keep what they load once (user configuration, engine registry)
- * in a slot, so that base need not know them.
+ * The inside of llem_ctx. Rooms above keep what they load once (user configuration, engine
+ * registry) in a slot, so that base need not know them.
  */
 #ifndef LLEM_BASE_CTX_H
 #define LLEM_BASE_CTX_H
@@ -17,8 +17,8 @@ struct llem_ctx {
     const struct llem_clock *clock; /* llem_system_clock unless a test sets another */
     struct llem_arena arena;        /* strings below */
     const char *program;            /* absolute; NULL if none was found */
-    const char *data_dir;           /* absolute; NULL if none was found: holds engines/ datasets/ models/ */
-    const char *user_config_path;   /* NULL = none */
+    const char *data_dir; /* absolute; NULL if none was found: holds engines/ datasets/ models/ */
+    const char *user_config_path; /* NULL = none */
     struct {
         void *data;
         void (*free)(void *data);
@@ -27,8 +27,8 @@ struct llem_ctx {
 
 __attribute__((format(printf, 4, 5))) void llem_log(llem_ctx *ctx, enum llem_log_level level,
                                                     const char *module, const char *fmt, ...);
-/* An environment variable, NULL if unset or empty. The only way the library reads the environment; the
- * names it may ask for are the table of lib/config/variables.c. */
+/* An environment variable, NULL if unset or empty. The only way the library reads the environment;
+ * the names it may ask for are the table of lib/config/variables.c. */
 const char *llem_ctx_variable(const llem_ctx *ctx, const char *name);
 /* <data_dir>/rel if that exists, else NULL. */
 const char *llem_ctx_data_path(llem_ctx *ctx, struct llem_arena *a, const char *rel);

@@ -9,8 +9,8 @@
 
 /* Read a whole file into b (whose max is the limit; a longer file is LLEM_ECORRUPT). */
 llem_errcode llem_file_read(struct llem_buf *b, const char *path, llem_error *err);
-/* Temporary in the same directory, write, fsync, rename over, fsync the directory. On failure nothing
- * is left and an older file stays as it was. mode 0666 & ~umask. */
+/* Temporary in the same directory, write, fsync, rename over, fsync the directory. On failure
+ * nothing is left and an older file stays as it was. mode 0666 & ~umask. */
 llem_errcode llem_file_write(const char *path, const void *data, size_t len, llem_error *err);
 /* As mkdir -p. */
 llem_errcode llem_mkdirs(const char *path, llem_error *err);
@@ -18,7 +18,8 @@ llem_errcode llem_mkdirs(const char *path, llem_error *err);
 llem_errcode llem_sync_dir(const char *path, llem_error *err);
 /* As rm -rf; a missing path is fine. Never follows a symbolic link. */
 llem_errcode llem_remove_tree(const char *path, llem_error *err);
-/* a/b in the arena; b alone if it is absolute or a is NULL or "". "~/" in b is the home directory. */
+/* a/b in the arena; b alone if it is absolute or a is NULL or "". "~/" in b is the home directory.
+ */
 char *llem_path_join(struct llem_arena *a, const char *dir, const char *path);
 char *llem_path_dirname(struct llem_arena *a, const char *path); /* "." if it has none */
 const char *llem_path_basename(const char *path);                /* borrowed from path */

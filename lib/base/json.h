@@ -18,9 +18,9 @@ void llem_json_dump(struct llem_buf *out, const struct llem_value *v, enum llem_
 
 /*
  * Parse one JSON document (any kind at the root; duplicate keys, NaN and bytes after the end are
- * errors). `name` is shown in errors, which carry line and column; values carry none, because jansson
- * gives none. Depth is limited to 512. Configuration files in JSON go through the YAML reader, which
- * keeps positions.
+ * errors). `name` is shown in errors, which carry line and column; values carry none, because
+ * jansson gives none. Depth is limited to 512. Configuration files in JSON go through the YAML
+ * reader, which keeps positions.
  */
 llem_errcode llem_json_parse(struct llem_arena *a, struct llem_value **out, const char *text,
                              size_t len, const char *name, llem_error *err);

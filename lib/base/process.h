@@ -17,7 +17,7 @@ struct llem_process_opts {
     const char *cwd;         /* NULL = inherited */
     const char *mark;        /* set as LLEM_RUN=<mark> in the child's environment; NULL = none */
     int stdin_fd, stdout_fd, stderr_fd; /* a descriptor, LLEM_PIPE or LLEM_NULL_FD */
-    bool own_group;          /* setpgid; false only for a command that shares the terminal */
+    bool own_group; /* setpgid; false only for a command that shares the terminal */
 };
 enum { LLEM_PIPE = -1, LLEM_NULL_FD = -2 };
 
@@ -30,8 +30,8 @@ struct llem_process {
     int wstatus; /* raw wait status once reaped */
 };
 
-/* Start; must be called by the thread that will wait (the parent-death signal follows the thread). A
- * program that cannot be executed is reported here, not by an exit status. */
+/* Start; must be called by the thread that will wait (the parent-death signal follows the thread).
+ * A program that cannot be executed is reported here, not by an exit status. */
 llem_errcode llem_process_start(struct llem_process *p, const struct llem_process_opts *opts,
                                 llem_error *err);
 /* Reap if it ended: true once. Does not block. */

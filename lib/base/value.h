@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A tree of values: what JSON and YAML files become, what configurations, recordings and results are
- * made of before they are written. Everything lives in the arena it was made in and is freed with it.
+ * A tree of values: what JSON and YAML files become, what configurations, recordings and results
+ * are made of before they are written. Everything lives in the arena it was made in and is freed
+ * with it.
  *
  * Builders never fail visibly: without memory they return a shared null value and set arena->oom,
  * which the caller tests once before using the tree.
@@ -13,7 +14,8 @@
 
 enum llem_kind { LLEM_NULL, LLEM_BOOL, LLEM_INT, LLEM_REAL, LLEM_STRING, LLEM_LIST, LLEM_MAP };
 
-/* Where a value came from. One list: config's precedence (lowest first), _resolution.json, errors. */
+/* Where a value came from. One list: config's precedence (lowest first), _resolution.json, errors.
+ */
 enum llem_source {
     LLEM_FROM_NONE,        /* built by the program, no provenance */
     LLEM_FROM_DEFAULT,     /* the row's default */
@@ -27,7 +29,7 @@ enum llem_source {
 
 struct llem_value {
     enum llem_kind kind;
-    uint8_t source; /* enum llem_source */
+    uint8_t source;   /* enum llem_source */
     int line, column; /* 1-based position in the file it came from; 0 = none */
     const char *file; /* as shown to the user; NULL = none. For environment and flags: their name */
     union {
@@ -79,7 +81,8 @@ bool llem_equal(const struct llem_value *a, const struct llem_value *b); /* kind
 /* Reading with a default for absent, null or of another kind. Integers count as reals. */
 const char *llem_str_at(const struct llem_value *root, const char *path, const char *otherwise);
 int64_t llem_int_at(const struct llem_value *root, const char *path, int64_t otherwise);
-double llem_real_at(const struct llem_value *root, const char *path, double otherwise); /* NAN is usual */
+double llem_real_at(const struct llem_value *root, const char *path,
+                    double otherwise); /* NAN is usual */
 bool llem_bool_at(const struct llem_value *root, const char *path, bool otherwise);
 bool llem_is_null(const struct llem_value *v); /* absent (NULL) or null */
 

@@ -27,13 +27,13 @@ enum llem_type {
 
 enum llem_row_flags {
     LLEM_ROW_REQUIRED = 1 << 0,
-    LLEM_ROW_NULLABLE = 1 << 1,  /* explicit null is a value */
-    LLEM_ROW_OURS = 1 << 2,      /* not in the seeds: left out of hashes while it holds its default */
-    LLEM_ROW_OPEN = 1 << 3,      /* a section that accepts unknown keys */
-    LLEM_ROW_PATH = 1 << 4,      /* a path resolves against its file */
-    LLEM_ROW_MIN_OPEN = 1 << 5,  /* the lower bound is excluded */
+    LLEM_ROW_NULLABLE = 1 << 1, /* explicit null is a value */
+    LLEM_ROW_OURS = 1 << 2, /* not in the seeds: left out of hashes while it holds its default */
+    LLEM_ROW_OPEN = 1 << 3, /* a section that accepts unknown keys */
+    LLEM_ROW_PATH = 1 << 4, /* a path resolves against its file */
+    LLEM_ROW_MIN_OPEN = 1 << 5, /* the lower bound is excluded */
     LLEM_ROW_MAX_OPEN = 1 << 6,
-    LLEM_ROW_OPTIONAL = 1 << 7,  /* a section that is null when absent (engine sections, lora) */
+    LLEM_ROW_OPTIONAL = 1 << 7, /* a section that is null when absent (engine sections, lora) */
 };
 
 /* One setting: feeds parser, validator, hash, --help, man page, completion, JSON Schema, docs. */
@@ -41,7 +41,8 @@ struct llem_row {
     const char *path; /* "task.dataset.n_prompts" */
     enum llem_type type;
     unsigned flags;
-    const char *def;     /* default as JSON text; NULL: null for nullable rows, none for required ones */
+    const char
+        *def; /* default as JSON text; NULL: null for nullable rows, none for required ones */
     const char *choices; /* "a|b|c" */
     double min, max;     /* numbers; -INFINITY and INFINITY are no bound. A string's least length */
     const char *unit, *help; /* help: one clause, no full stop */
@@ -87,8 +88,8 @@ struct llem_value *llem_yaml_scalar(struct llem_arena *a, const char *text);
 struct llem_config {
     struct llem_arena arena;
     const struct llem_schema *schema;
-    struct llem_value *tree; /* every shared row, the engine's section complete if present, other
-                                engines' null; kinds as the rows say */
+    struct llem_value *tree;   /* every shared row, the engine's section complete if present, other
+                                  engines' null; kinds as the rows say */
     struct llem_value *output; /* output.*, study_name: not part of an experiment's hash */
     const char *path;          /* the file; NULL = none */
     char hash[17];             /* measurement_config_hash */
@@ -96,8 +97,8 @@ struct llem_config {
 
 /* The engine's name, "transformers" unless the configuration says otherwise. */
 const char *llem_config_engine(const struct llem_config *c);
-/* A setting of LLEM_ROW_PATH resolved: a path beginning with / ./ ../ or ~, or naming something that
- * exists beside its file, becomes absolute; anything else (a hub id) is returned as it is. */
+/* A setting of LLEM_ROW_PATH resolved: a path beginning with / ./ ../ or ~, or naming something
+ * that exists beside its file, becomes absolute; anything else (a hub id) is returned as it is. */
 const char *llem_config_path(const struct llem_config *c, struct llem_arena *a, const char *path);
 /* `_resolution.json`: every setting that differs from its default, with its source. */
 struct llem_value *llem_config_resolution(const struct llem_config *c, struct llem_arena *a);
@@ -112,7 +113,8 @@ void llem_study_design_hash(const struct llem_schema *s, const struct llem_value
 
 /* ---- user configuration and variables ----------------------------------------------------- */
 
-/* The user's config file with defaults filled in, as a tree with provenance; loaded once per context. */
+/* The user's config file with defaults filled in, as a tree with provenance; loaded once per
+ * context. */
 llem_errcode llem_user_config(llem_ctx *ctx, const struct llem_value **out, llem_error *err);
 
 /* Every LLEM_ variable there is. */
@@ -123,8 +125,8 @@ struct llem_variable {
     const char *row; /* the setting or user-config path it sets; NULL = none */
 };
 extern const struct llem_variable llem_variables[]; /* ends with name NULL */
-/* Check every LLEM_ variable of the environment: a bad value is an error, an unknown name a warning in the
- * log with the nearest name. */
+/* Check every LLEM_ variable of the environment: a bad value is an error, an unknown name a warning
+ * in the log with the nearest name. */
 llem_errcode llem_variables_check(llem_ctx *ctx, llem_error *err);
 
 #endif

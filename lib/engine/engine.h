@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * The engine table: all the harness knows of what runs a model. It mirrors the EnginePlugin protocol
- * with a `void *self`. Built-in engines are C (engines/cpu); others are a folder with engine.yaml and a
- * worker behind one generic client that fills the same table.
+ * The engine table: all the harness knows of what runs a model. It mirrors the EnginePlugin
+ * protocol with a `void *self`. Built-in engines are C (engines/cpu); others are a folder with
+ * engine.yaml and a worker behind one generic client that fills the same table.
  *
- * Values that an engine returns (model, effective, observed parameters) are maps with the field names of
- * the worker protocol, made in the arena handed in, so that C engines and workers look alike.
+ * Values that an engine returns (model, effective, observed parameters) are maps with the field
+ * names of the worker protocol, made in the arena handed in, so that C engines and workers look
+ * alike.
  */
 #ifndef LLEM_ENGINE_ENGINE_H
 #define LLEM_ENGINE_ENGINE_H
@@ -18,12 +19,13 @@
 /* What an engine is made with; borrowed until destroy. */
 struct llem_engine_args {
     llem_ctx *ctx;
-    const struct llem_value *config; /* the whole resolved configuration: task, measurement, <engine> */
-    const char *model_path;          /* task.model as a path or hub id, resolved against its file */
-    const char *dir;                 /* the experiment's directory: worker.log goes there */
-    const atomic_int *cancel;        /* not 0: stop soon, return LLEM_ECANCELED. Polled between steps */
-    void (*progress)(void *user, const char *text, double fraction); /* load and build steps; fraction
-                                                                        is -1 if unknown */
+    const struct llem_value
+        *config;              /* the whole resolved configuration: task, measurement, <engine> */
+    const char *model_path;   /* task.model as a path or hub id, resolved against its file */
+    const char *dir;          /* the experiment's directory: worker.log goes there */
+    const atomic_int *cancel; /* not 0: stop soon, return LLEM_ECANCELED. Polled between steps */
+    void (*progress)(void *user, const char *text, double fraction); /* load and build steps;
+                                                                        fraction is -1 if unknown */
     void *progress_user;
 };
 
@@ -41,13 +43,13 @@ enum { LLEM_UNKNOWN = -1 }; /* for counts and times below: the engine does not t
 struct llem_receipt {
     int32_t pass, repeat, index;
     int64_t t_submit_ns, t_scheduled_ns, t_first_ns, t_last_ns; /* CLOCK_MONOTONIC; LLEM_UNKNOWN */
-    int32_t input_tokens;  /* padding left out */
-    int32_t cached_tokens; /* of a prefix cache; LLEM_UNKNOWN */
-    int32_t output_tokens; /* up to and with the first end of sequence */
-    const char *finish;    /* "stop", "length", ... ; NULL = unknown */
-    const char *output_sha256;  /* of the output ids as little-endian int32, 64 hex; NULL = none */
-    const int64_t *token_ns;    /* n_token_ns of them; NULL = not timed */
-    const int32_t *output_ids;  /* output_tokens of them; NULL */
+    int32_t input_tokens;                                       /* padding left out */
+    int32_t cached_tokens;     /* of a prefix cache; LLEM_UNKNOWN */
+    int32_t output_tokens;     /* up to and with the first end of sequence */
+    const char *finish;        /* "stop", "length", ... ; NULL = unknown */
+    const char *output_sha256; /* of the output ids as little-endian int32, 64 hex; NULL = none */
+    const int64_t *token_ns;   /* n_token_ns of them; NULL = not timed */
+    const int32_t *output_ids; /* output_tokens of them; NULL */
     size_t n_token_ns;
 };
 
@@ -64,14 +66,14 @@ struct llem_receipts {
 };
 
 struct llem_inference {
-    int64_t t_begin_ns, t_end_ns; /* both after a device sync, host CLOCK_MONOTONIC */
-    int64_t peak_memory_bytes;    /* LLEM_UNKNOWN */
+    int64_t t_begin_ns, t_end_ns;        /* both after a device sync, host CLOCK_MONOTONIC */
+    int64_t peak_memory_bytes;           /* LLEM_UNKNOWN */
     int64_t input_tokens, output_tokens; /* totals; LLEM_UNKNOWN if only receipts tell */
 };
 
 struct llem_prompt {
-    const char *text;            /* UTF-8; NULL if ids are given */
-    const int32_t *ids;          /* of `random` datasets: exact token ids to use; NULL */
+    const char *text;   /* UTF-8; NULL if ids are given */
+    const int32_t *ids; /* of `random` datasets: exact token ids to use; NULL */
     size_t n_ids;
 };
 
@@ -79,25 +81,27 @@ struct llem_engine_class {
     const char *name, *help;
     bool hidden; /* not listed: the test engine */
 
-    /* Make an engine. Allocates nothing on a device, reads no weights. Failure leaves nothing behind. */
+    /* Make an engine. Allocates nothing on a device, reads no weights. Failure leaves nothing
+     * behind. */
     llem_errcode (*create)(void **self, const struct llem_engine_args *args, llem_error *err);
     const char *(*version)(void *self); /* of its runtime; never NULL */
-    /* Problems of this configuration on this machine, one sentence each, as a list of strings; empty if
-     * none. Never fails, allocates nothing on a device. */
+    /* Problems of this configuration on this machine, one sentence each, as a list of strings;
+     * empty if none. Never fails, allocates nothing on a device. */
     struct llem_value *(*check_hardware)(void *self, struct llem_arena *a);
-    /* Tokenise, before the window. input_tokens has room for count; *truncated counts the prompts cut to
-     * task.max_input_tokens. May be called before load_model. */
+    /* Tokenise, before the window. input_tokens has room for count; *truncated counts the prompts
+     * cut to task.max_input_tokens. May be called before load_model. */
     llem_errcode (*load_prompts)(void *self, const struct llem_prompt *prompts, size_t count,
                                  int32_t *input_tokens, int32_t *truncated, llem_error *err);
-    /* Make the device context: after the bare baseline, before the load. *devices: list of {kind, uuid,
-     * name, pci}; kind "cpu" or "gpu". */
+    /* Make the device context: after the bare baseline, before the load. *devices: list of {kind,
+     * uuid, name, pci}; kind "cpu" or "gpu". */
     llem_errcode (*open_device)(void *self, struct llem_arena *a, struct llem_value **devices,
                                 llem_error *err);
     /* *loaded: {load_s, devices, model: {...}, effective: {...}, libraries: {...}}. */
     llem_errcode (*load_model)(void *self, struct llem_arena *a, struct llem_value **loaded,
                                llem_error *err);
     /* One prompt, full length; 0.0 opts out of the convergence loop. */
-    llem_errcode (*run_warmup_prompt)(void *self, int32_t index, double *latency_ms, llem_error *err);
+    llem_errcode (*run_warmup_prompt)(void *self, int32_t index, double *latency_ms,
+                                      llem_error *err);
     llem_errcode (*synchronize)(void *self, int64_t *t_ns, llem_error *err);
     /* The measured work. Allocates before t_begin, delivers receipts after t_end. */
     llem_errcode (*run_inference)(void *self, const struct llem_pass *pass,
@@ -105,7 +109,8 @@ struct llem_engine_class {
                                   llem_error *err);
     /* {engine_params: {}, sampling_params: {}}; never fails. */
     struct llem_value *(*capture_observed_params)(void *self, struct llem_arena *a);
-    void (*cleanup)(void *self); /* give the model's memory back; idempotent; also before any load */
+    void (*cleanup)(
+        void *self); /* give the model's memory back; idempotent; also before any load */
     void (*destroy)(void *self); /* NULL is allowed */
 };
 

@@ -11,11 +11,11 @@
 
 struct llem_engine_info {
     const char *name, *help;
-    const char *dir;                         /* of its engine.yaml */
-    const struct llem_engine_class *table;   /* NULL: known by its rows only, has no worker yet */
+    const char *dir;                       /* of its engine.yaml */
+    const struct llem_engine_class *table; /* NULL: known by its rows only, has no worker yet */
     const struct llem_row *rows;
-    const struct llem_value *yaml;           /* the whole engine.yaml */
-    const char *missing;                     /* why it cannot run, a sentence; NULL = it can */
+    const struct llem_value *yaml; /* the whole engine.yaml */
+    const char *missing;           /* why it cannot run, a sentence; NULL = it can */
     const char *remedy;
     bool hidden;
 };

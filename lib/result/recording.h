@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The recording as files: recording.json and one zstd-compressed column file a column. The format is
- * docs/formats.md; this header holds what the writer (lib/measure) and the reader share.
+ * The recording as files: recording.json and one zstd-compressed column file a column. The format
+ * is docs/formats.md; this header holds what the writer (lib/measure) and the reader share.
  */
 #ifndef LLEM_RESULT_RECORDING_H
 #define LLEM_RESULT_RECORDING_H
@@ -23,8 +23,8 @@ extern const struct llem_column_def llem_column_defs[]; /* ends with table NULL 
 /* A column in memory: little-endian numbers, or for UTF8 a uint32 length and bytes for each row. */
 struct llem_column {
     const struct llem_column_def *def;
-    size_t count;      /* rows */
-    const void *data;  /* count elements of the type */
+    size_t count;     /* rows */
+    const void *data; /* count elements of the type */
     size_t bytes;
     /* typed views; the one that fits def->type */
     const int64_t *i64;
@@ -49,8 +49,8 @@ struct llem_recording {
     char dir[4096];
 };
 
-/* Read <dir>/recording.json and its columns, checking versions, lengths and hashes; hostile files are
- * LLEM_ECORRUPT. Release with llem_recording_close(). */
+/* Read <dir>/recording.json and its columns, checking versions, lengths and hashes; hostile files
+ * are LLEM_ECORRUPT. Release with llem_recording_close(). */
 llem_errcode llem_recording_open(struct llem_recording *r, const char *dir, llem_error *err);
 void llem_recording_close(struct llem_recording *r);
 /* NULL if the recording has no such column. */

@@ -11,8 +11,8 @@
 /* Compute the whole of result.json. The same recording gives the same bytes. */
 llem_errcode llem_derive(const struct llem_recording *r, struct llem_arena *a,
                          struct llem_value **out, llem_error *err);
-/* Write result.json, timeseries.parquet (if output.save_timeseries), requests.parquet, config.json and
- * environment.json into the experiment's directory. */
+/* Write result.json, timeseries.parquet (if output.save_timeseries), requests.parquet, config.json
+ * and environment.json into the experiment's directory. */
 llem_errcode llem_result_write(const struct llem_recording *r, const struct llem_value *result,
                                const char *dir, llem_error *err);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The sampler table: what the harness knows of anything that reads energy or power. One `const` table
- * a sampler, in samplers/<name>.c; the explicit array in lib/sampler/registry.c lists them by quality.
+ * The sampler table: what the harness knows of anything that reads energy or power. One `const`
+ * table a sampler, in samplers/<name>.c; the explicit array in lib/sampler/registry.c lists them by
+ * quality.
  */
 #ifndef LLEM_SAMPLER_SAMPLER_H
 #define LLEM_SAMPLER_SAMPLER_H
@@ -28,7 +29,7 @@ const char *llem_role_name(enum llem_role role); /* "counter", "power_instant", 
 struct llem_sensor_field {
     uint16_t id; /* in `samples`; NVML's own field id where there is one (83, 186, 185) */
     uint8_t role;
-    bool slow; /* read at most five times a second */
+    bool slow;               /* read at most five times a second */
     const char *name, *unit; /* "total_energy", "mJ": the raw unit */
     double to_si;
     double period_s;    /* nominal update period, 0 = not known */
@@ -38,34 +39,36 @@ struct llem_sensor_field {
 
 /* Something with a reading. */
 struct llem_domain {
-    char id[112];   /* stable: "gpu:<UUID>", "package:0", "dram:0", "cpu" */
-    char kind[16];  /* "gpu", "package", "dram", "psys", "core", "cpu" */
-    char label[96]; /* for people: "NVIDIA H100 80GB HBM3", "package-0" */
+    char id[112];           /* stable: "gpu:<UUID>", "package:0", "dram:0", "cpu" */
+    char kind[16];          /* "gpu", "package", "dram", "psys", "core", "cpu" */
+    char label[96];         /* for people: "NVIDIA H100 80GB HBM3", "package-0" */
     char uuid[96], pci[32]; /* of a GPU, else "" */
     int index;              /* the vendor's index or the package number */
     const struct llem_sensor_field *fields;
     size_t n_fields;
 };
 
-/* status of a reading: 0 = good; else why not. Vendor codes are positive (NVML's return codes), ours
- * negative. */
+/* status of a reading: 0 = good; else why not. Vendor codes are positive (NVML's return codes),
+ * ours negative. */
 enum { LLEM_READ_OK = 0, LLEM_READ_GONE = -1, LLEM_READ_IO = -2, LLEM_READ_GARBAGE = -3 };
 
 struct llem_reading {
     uint16_t field;
     int32_t status;
-    int64_t raw;        /* 0 unless status is 0 */
-    int64_t vendor_ns;  /* the vendor's wall-clock timestamp, 0 = none; recorded, never used for edges */
+    int64_t raw; /* 0 unless status is 0 */
+    int64_t
+        vendor_ns; /* the vendor's wall-clock timestamp, 0 = none; recorded, never used for edges */
     int32_t latency_us; /* the vendor's own call latency, 0 = none */
 };
 
 /* What probing found. reason and remedy are "" when usable. */
 struct llem_probe {
     bool usable;
-    char reason[32];   /* a reason code of lib/result/reasons.h: "no_permission", "not_supported", ... */
-    char text[256];    /* one sentence: what is there, or why not usable */
-    char remedy[256];  /* the command or step that would unlock it */
-    char detail[256];  /* library path and version, driver, interface */
+    char reason[32]; /* a reason code of lib/result/reasons.h: "no_permission", "not_supported", ...
+                      */
+    char text[256];  /* one sentence: what is there, or why not usable */
+    char remedy[256]; /* the command or step that would unlock it */
+    char detail[256]; /* library path and version, driver, interface */
     size_t n_domains;
 };
 
@@ -74,34 +77,35 @@ struct llem_sampler_class {
     const char *quality; /* "measured" or "estimated": what its joules may be called */
     bool needs_rolls;    /* its edges need a pre-roll and a post-roll */
 
-    /* Find out what is usable, in any state of the machine; never fails, leaves nothing open. Called in
-     * step 1 and by `llem config`, on the calling thread. */
+    /* Find out what is usable, in any state of the machine; never fails, leaves nothing open.
+     * Called in step 1 and by `llem config`, on the calling thread. */
     void (*probe)(llem_ctx *ctx, struct llem_probe *out);
     /* Open every domain that can be read. On failure *self is untouched. Main thread. */
     llem_errcode (*open)(void **self, llem_ctx *ctx, llem_error *err);
     /* Borrowed until close. */
     const struct llem_domain *(*domains)(void *self, size_t *count);
-    /* Read all fast (or all slow) fields of one domain in one call. out has room for n_fields. Returns how
-     * many were written; a failed field is written with its status. Sampler thread; allocates, locks
-     * and logs nothing. */
+    /* Read all fast (or all slow) fields of one domain in one call. out has room for n_fields.
+     * Returns how many were written; a failed field is written with its status. Sampler thread;
+     * allocates, locks and logs nothing. */
     size_t (*read)(void *self, size_t domain, bool slow, struct llem_reading *out);
-    /* For samplers with windows of their own (Zeus, CodeCarbon): just outside the engine's edges, main
-     * thread. Others use llem_sampler_no_window. *joules maps domain ids to J at the end. */
+    /* For samplers with windows of their own (Zeus, CodeCarbon): just outside the engine's edges,
+     * main thread. Others use llem_sampler_no_window. *joules maps domain ids to J at the end. */
     llem_errcode (*window_begin)(void *self, llem_error *err);
     llem_errcode (*window_end)(void *self, struct llem_arena *a, struct llem_value **joules,
                                llem_error *err);
-    /* Everything worth recording that does not change, per domain: driver, limits, PCI id, persistence,
-     * MIG, units, ranges, cpumask, which interface was used, whether it is a fake. A map. */
+    /* Everything worth recording that does not change, per domain: driver, limits, PCI id,
+     * persistence, MIG, units, ranges, cpumask, which interface was used, whether it is a fake. A
+     * map. */
     struct llem_value *(*describe)(void *self, struct llem_arena *a);
-    /* State at an edge, outside the window: per domain temperature, clocks, P-state, limits, violation
-     * counters, processes. A map of domain id to map; empty if there is none. */
+    /* State at an edge, outside the window: per domain temperature, clocks, P-state, limits,
+     * violation counters, processes. A map of domain id to map; empty if there is none. */
     struct llem_value *(*snapshot)(void *self, struct llem_arena *a);
     void (*close)(void *self); /* NULL is allowed */
 };
 
 llem_errcode llem_sampler_no_window_begin(void *self, llem_error *err);
-llem_errcode llem_sampler_no_window_end(void *self, struct llem_arena *a, struct llem_value **joules,
-                                        llem_error *err);
+llem_errcode llem_sampler_no_window_end(void *self, struct llem_arena *a,
+                                        struct llem_value **joules, llem_error *err);
 struct llem_value *llem_sampler_no_snapshot(void *self, struct llem_arena *a);
 
 /* All samplers, best first; ends with NULL. */
@@ -115,13 +119,13 @@ extern const struct llem_sampler_class llem_sampler_estimate;
 /* ---- vendor libraries --------------------------------------------------------------------- */
 
 struct llem_symbol {
-    const char *name;  /* newest first: "a|b" tries a, then b */
+    const char *name; /* newest first: "a|b" tries a, then b */
     void (**slot)(void);
     bool required;
 };
-/* dlopen `library` and fill the slots. *handle is the caller's, to dlclose(). Missing required symbols
- * are named in the error. */
-llem_errcode llem_symbols_load(void **handle, const char *library, const struct llem_symbol *symbols,
-                               size_t count, llem_error *err);
+/* dlopen `library` and fill the slots. *handle is the caller's, to dlclose(). Missing required
+ * symbols are named in the error. */
+llem_errcode llem_symbols_load(void **handle, const char *library,
+                               const struct llem_symbol *symbols, size_t count, llem_error *err);
 
 #endif

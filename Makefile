@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+#
+# The daily commands. Meson does the work; this file only names it.
+#
+#   make            build build/llem
+#   make try        install what is missing, build, measure the sample model, print the result
+#   make check      build with sanitizers in build-check, run every test of the core
+#   make install    PREFIX=~/.local (DESTDIR is honoured)
+#   make style      formatting, include directions, banned functions, wording
+#   make bench      our figures beside the rivals', in the same run
+#   make campaign   the long tests: fuzzing, every failing allocation, a fresh Debian
+#
+# NO_INSTALL=1 prints the packages that are missing and installs nothing.
+
+PREFIX ?= /usr/local
+BUILD ?= build
+CHECK ?= build-check
+MESON ?= meson
+
+all: $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	$(MESON) setup $(BUILD) -Dtests=false
+
+$(CHECK)/build.ninja:
+	$(MESON) setup $(CHECK) -Db_sanitize=address,undefined -Db_lundef=false -Dwerror=true
+
+try:
+	@tools/bootstrap run build
+	@$(MAKE) --no-print-directory all
+	$(BUILD)/llem run examples/quickstart.yaml --quick -o $(BUILD)/results
+
+check:
+	@tools/bootstrap run build test
+	@$(MAKE) --no-print-directory $(CHECK)/build.ninja
+	ninja -C $(CHECK)
+	@tools/run-tests $(CHECK)
+
+install: $(BUILD)/build.ninja
+	$(MESON) configure $(BUILD) -Dprefix=$(abspath $(PREFIX))
+	$(MESON) install -C $(BUILD)
+
+style:
+	@tools/bootstrap run build test style
+	tools/check-style
+
+bench campaign:
+	@tools/bootstrap run build test $@
+	tools/$@
+
+clean:
+	rm -rf $(BUILD) $(CHECK) build-*
+
+.PHONY: all try check install style bench campaign clean
