@@ -10,6 +10,12 @@
 
 enum { LLEM_RECORDING_VERSION = 1 };
 
+/* Limits of what is read: a recording from elsewhere may be hostile. */
+#define LLEM_RECORDING_MAX_JSON ((size_t)64 << 20)
+#define LLEM_RECORDING_MAX_BYTES ((size_t)4 << 30) /* of all columns, uncompressed */
+#define LLEM_RECORDING_MAX_NS (INT64_C(1) << 61)   /* times; differences of two cannot overflow */
+enum { LLEM_RECORDING_MAX_COLUMNS = 256 };
+
 enum llem_column_type { LLEM_COL_I64, LLEM_COL_I32, LLEM_COL_U16, LLEM_COL_F64, LLEM_COL_UTF8 };
 
 /* One column of one table: the list in recording.c is the format. */
@@ -39,18 +45,23 @@ struct llem_column {
 llem_errcode llem_column_write(const char *dir, const struct llem_column_def *def, const void *data,
                                size_t count, size_t bytes, struct llem_arena *a,
                                struct llem_value *columns, llem_error *err);
-const struct llem_column_def *llem_column_find(const char *table, const char *name);
+const struct llem_column_def *llem_column_find(const char *table,
+                                               const char *name); /* NULL if unknown */
+/* Append one row to the bytes of a UTF8 column; NULL is an empty text. */
+void llem_column_add_utf8(struct llem_buf *b, const char *s);
 
 struct llem_recording {
     struct llem_arena arena;
     struct llem_value *json; /* recording.json */
     struct llem_column *columns;
     size_t n_columns;
+    void **owned; /* the columns' memory */
     char dir[4096];
+    char sha256[65]; /* of recording.json as read */
 };
 
 /* Read <dir>/recording.json and its columns, checking versions, lengths and hashes; hostile files
- * are LLEM_ECORRUPT. Release with llem_recording_close(). */
+ * are LLEM_ECORRUPT, no recording.json is LLEM_ENOTFOUND. Release with llem_recording_close(). */
 llem_errcode llem_recording_open(struct llem_recording *r, const char *dir, llem_error *err);
 void llem_recording_close(struct llem_recording *r);
 /* NULL if the recording has no such column. */
