@@ -79,6 +79,7 @@ struct llem_arena {
     struct llem_arena_block *blocks;
     size_t used, total, max; /* max: bytes this arena may take in all; 0 = no limit */
     bool oom;
+    uint64_t spare[8]; /* what the builders of value.h hand out when there is no memory */
 };
 #define LLEM_ARENA_INIT                                                                            \
     {                                                                                              \
@@ -98,6 +99,8 @@ __attribute__((format(printf, 2, 3))) char *llem_arena_printf(struct llem_arena 
 bool llem_starts_with(const char *s, const char *prefix);
 bool llem_ends_with(const char *s, const char *suffix);
 bool llem_utf8_valid(const char *s, size_t len);
+/* The first character of s into *ret and its length; 0 at the end and where s is not UTF-8. */
+size_t llem_utf8_next(const char *s, size_t len, uint32_t *ret);
 /* Strict whole-string numbers in the C locale whatever the process's locale; false = not one. */
 bool llem_parse_i64(const char *s, int64_t *ret);
 bool llem_parse_f64(const char *s, double *ret); /* no nan, no inf, no hex */
