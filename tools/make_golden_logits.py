@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Make the tiny random models and the golden logits that the `cpu` engine is tested against.
 
 Inputs: none. Weights and text are drawn from fixed seeds, so the same package versions
