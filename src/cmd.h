@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What all commands share: the shape of a command, exit codes, signals, the way errors are printed.
+ * One file a command, all alike: arguments, options table, one function.
+ */
+#ifndef LLEM_SRC_CMD_H
+#define LLEM_SRC_CMD_H
+
+#include <signal.h>
+
+#include "llem/llem.h"
+#include "src/parse.h"
+#include "src/term.h"
+
+/* How the program ends. docs/exit-codes.md lists them, and a test compares. */
+enum exit_code {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,         /* usage or configuration */
+    EXIT_INTERRUPTED = 130, /* SIGINT */
+    EXIT_TERMINATED = 143,  /* SIGTERM */
+};
+
+struct app {
+    struct term out, err; /* standard output, standard error */
+    const struct cmd *cmd;
+    struct parse parse;
+    int log_level; /* what of the library's log is printed: enum llem_log_level */
+};
+
+/* A command. */
+struct cmd {
+    const char *name, *summary; /* one clause */
+    const char *usage;          /* what follows "llem NAME", one form a line */
+    const char *description;    /* paragraphs for the long help, one a line */
+    const char *examples;       /* lines; those that begin with "#" explain the next */
+    const struct opt *options;
+    size_t args_size; /* of the structure that options fill, zeroed before */
+    unsigned parse_flags;
+    bool hidden;
+    int (*run)(struct app *app, void *args); /* operands are in app->parse */
+};
+
+extern const struct cmd cmd_run, cmd_measure, cmd_show, cmd_verify, cmd_config, cmd_help,
+    cmd_experiment;
+extern const struct cmd *const commands[]; /* ends with NULL */
+const struct cmd *command_find(const char *name);
+
+/* cmd-help.c */
+void help_overview(const struct app *app, FILE *f);
+void help_short(const struct app *app, const struct cmd *cmd, FILE *f);
+void help_long(const struct app *app, const struct cmd *cmd, FILE *f);
+
+/* ---- errors ------------------------------------------------------------------------------- */
+
+/* "llem: sentence" on standard error; returns EXIT_FAILED. */
+__attribute__((format(printf, 1, 2))) int complain(const char *fmt, ...);
+/* The same about the command line, with a pointer to the help; returns EXIT_USAGE. */
+__attribute__((format(printf, 2, 3))) int complain_usage(const struct app *app, const char *fmt,
+                                                         ...);
+/* A failure of the library with its place and hint; ctx, if not NULL, has the whole text of
+ * configuration errors. Returns the exit code of the failure. */
+int complain_error(const struct app *app, const llem_ctx *ctx, const llem_error *err);
+int exit_code_of(llem_errcode code);
+/* A context that logs to standard error; NULL after a complaint. */
+llem_ctx *make_context(struct app *app);
+
+/* ---- signals ------------------------------------------------------------------------------ */
+
+/* Counts SIGINT, SIGTERM and SIGHUP. The only state of the program that is not on a stack. */
+struct signals {
+    volatile sig_atomic_t count; /* how many came */
+    volatile sig_atomic_t last;  /* the first of them */
+    volatile int cancel;         /* as count, for the library */
+};
+extern struct signals signals;
+void signals_catch(void);
+/* 130, 143, ...: what a program ended by a signal returns. */
+int exit_code_of_signal(int sig);
+
+#endif
