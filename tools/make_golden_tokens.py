@@ -125,7 +125,7 @@ def some(rng, source, low, high, separator=""):
 
 
 def english(rng):
-    text = sample_corpus.document(rng)
+    text = sample_corpus.piece(rng)
     start = rng.randrange(len(text))
     return text[start : start + rng.randint(20, 110)]
 

@@ -2,7 +2,8 @@
 # ruff: noqa: E501
 """The text that the sample model is trained on: a stochastic grammar, written for this project.
 
-Input: a `random.Random`. Output: documents (str), one call each, without end.
+Input: a `random.Random`. Output: documents (str), one call each, without end; a document is one
+or more pieces, each of one kind.
 
 Every template is plain English in which `[a|b|c]` is a choice (choices nest; an empty choice is
 allowed) and `{name}` is a slot. Most documents have an order (a definition, then how it works,
@@ -1391,7 +1392,30 @@ KINDS = [
 ]
 
 
-def document(rng):
-    """One document of a random kind."""
+OPENERS = [
+    "I have a question.", "Please help me with this.", "You are a helpful assistant.",
+    "Read this carefully.", "Here is a task for you.", "Answer in plain words.",
+    "This is for a friend who is ten years old.", "Be brief.", "Take your time.",
+]
+LINKS = [
+    "Here is another one.", "And now something else.", "That leads to the next question.",
+    "There is more to say.", "After that, one more thing.", "Now a different matter.",
+    "The next page is about something else.", "To rest a little, here is something different.",
+]
+
+
+def piece(rng):
+    """One text of a random kind."""
     kinds, weights = zip(*KINDS, strict=True)
     return rng.choices(kinds, weights)[0](rng)
+
+
+def document(rng):
+    """One document: a piece, often followed by one to three others."""
+    text = piece(rng)
+    if rng.random() < 0.12:
+        text = rng.choice(OPENERS) + rng.choice([" ", "\n", "\n\n"]) + text
+    more = rng.choice([0, 0, 1, 1, 1, 2, 2, 3])
+    for _ in range(more):
+        text += "\n\n" + (rng.choice(LINKS) + "\n\n" if rng.random() < 0.4 else "") + piece(rng)
+    return text

@@ -35,7 +35,7 @@ END = "<|endoftext|>"
 LIMIT = 4 * 1024 * 1024
 
 
-def make_tokenizer(seed, vocabulary, documents):
+def make_tokenizer(seed, vocabulary, pieces):
     """Train a plain byte-level BPE on a sample of the corpus; id 0 is <|endoftext|>."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
@@ -47,7 +47,7 @@ def make_tokenizer(seed, vocabulary, documents):
         show_progress=False,
     )
     rng = random.Random(seed)
-    tokenizer.train_from_iterator((sample_corpus.document(rng) for _ in range(documents)), trainer)
+    tokenizer.train_from_iterator((sample_corpus.piece(rng) for _ in range(pieces)), trainer)
     assert tokenizer.get_vocab_size() == vocabulary
     return tokenizer
 
@@ -236,7 +236,7 @@ def main():
     )
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/sample-model"))
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=4500)
+    parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--warmup", type=int, default=100, help="steps of rising learning rate")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--context", type=int, default=256)
@@ -248,11 +248,11 @@ def main():
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--heads", type=int, default=6)
     parser.add_argument("--kv-heads", type=int, default=2)
-    parser.add_argument("--tokenizer-documents", type=int, default=20000)
+    parser.add_argument("--tokenizer-pieces", type=int, default=20000)
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.threads)
-    tokenizer = make_tokenizer(arguments.seed, arguments.vocab, arguments.tokenizer_documents)
+    tokenizer = make_tokenizer(arguments.seed, arguments.vocab, arguments.tokenizer_pieces)
     arguments.out.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(arguments.out / "tokenizer.json"), pretty=False)
     stream = Stream(tokenizer, arguments.seed + 1, arguments.batch, arguments.context)
