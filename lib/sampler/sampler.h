@@ -33,7 +33,7 @@ struct llem_sensor_field {
     const char *name, *unit; /* "total_energy", "mJ": the raw unit */
     double to_si;
     double period_s;    /* nominal update period, 0 = not known */
-    double averaging_s; /* of LLEM_ROLE_POWER_AVERAGE, 0 = none or not known */
+    double averaging_s; /* of a power: what one reading is the mean over, 0 = not known */
     uint64_t modulus;   /* raw units at which a counter wraps, 0 = 64 bits */
 };
 
@@ -127,5 +127,26 @@ struct llem_symbol {
  * symbols are named in the error. */
 llem_errcode llem_symbols_load(void **handle, const char *library,
                                const struct llem_symbol *symbols, size_t count, llem_error *err);
+
+/* ---- small files of the kernel -------------------------------------------------------------- */
+
+/* Read dir/name ("/proc", "stat") into out, NUL-terminated, without the newline at its end. Returns 0 or
+ * an errno; EFBIG if it does not fit. Allocates nothing. */
+int llem_sysfs_read(char *out, size_t size, const char *dir, const char *name);
+/* As above, a whole number. EINVAL if it is none. */
+int llem_sysfs_read_u64(uint64_t *ret, const char *dir, const char *name);
+
+/* ---- the power a CPU is sold with ------------------------------------------------------------ */
+
+/* What all logical CPUs of this machine may draw together when busy: what an estimate multiplies the
+ * load with. low_w and high_w bound it; they are not symmetric. */
+struct llem_tdp {
+    double w, low_w, high_w;
+    char source[128]; /* which row, or that there is none */
+    bool known;       /* the model is in the table */
+};
+/* model as /proc/cpuinfo gives it ("" = not known), n_cpus logical CPUs in n_packages packages. A machine
+ * with fewer CPUs than the model has (a virtual machine) is given its share. */
+void llem_tdp_of(struct llem_tdp *out, const char *model, int n_cpus, int n_packages);
 
 #endif

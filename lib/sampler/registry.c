@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The list of samplers, and what a sampler without windows or edges of its own puts into those
+ * slots.
+ */
+#include "lib/sampler/sampler.h"
+
+#include <string.h>
+
+/* Best first: a counter on the device, a counter of the package, an estimate from the load. */
+const struct llem_sampler_class *const llem_samplers[] = {
+    &llem_sampler_rapl,
+    &llem_sampler_estimate,
+    NULL,
+};
+
+const struct llem_sampler_class *llem_sampler_find(const char *name)
+{
+    for (size_t i = 0; llem_samplers[i]; i++)
+        if (!strcmp(llem_samplers[i]->name, name))
+            return llem_samplers[i];
+    return NULL;
+}
+
+const char *llem_role_name(enum llem_role role)
+{
+    static const char *const names[LLEM_ROLE_COUNT] = {
+        [LLEM_ROLE_COUNTER] = "counter",
+        [LLEM_ROLE_POWER_INSTANT] = "power_instant",
+        [LLEM_ROLE_POWER_AVERAGE] = "power_average",
+        [LLEM_ROLE_CPU_BUSY] = "cpu_busy",
+        [LLEM_ROLE_TEMPERATURE] = "temperature",
+        [LLEM_ROLE_CLOCK_SM] = "clock_sm",
+        [LLEM_ROLE_CLOCK_MEMORY] = "clock_memory",
+        [LLEM_ROLE_UTILIZATION] = "utilization",
+        [LLEM_ROLE_MEMORY_USED] = "memory_used",
+        [LLEM_ROLE_EVENT_REASONS] = "event_reasons",
+    };
+
+    return (unsigned)role < LLEM_ROLE_COUNT ? names[role] : "unknown";
+}
+
+llem_errcode llem_sampler_no_window_begin(void *self, llem_error *err)
+{
+    return LLEM_OK;
+}
+
+llem_errcode llem_sampler_no_window_end(void *self, struct llem_arena *a,
+                                        struct llem_value **joules, llem_error *err)
+{
+    *joules = llem_map(a);
+    return LLEM_OK;
+}
+
+struct llem_value *llem_sampler_no_snapshot(void *self, struct llem_arena *a)
+{
+    return llem_map(a);
+}
