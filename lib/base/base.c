@@ -623,17 +623,39 @@ bool llem_parse_f64(const char *s, double *ret)
     return good;
 }
 
+/* Add one to the last digit of "d.ddde+xx"; false if that would need another digit. */
+static bool next_up(char *text)
+{
+    char *p = strchr(text, 'e');
+
+    while (p && p-- > text) {
+        if (!is_digit(*p))
+            continue;
+        if (*p != '9') {
+            ++*p;
+            return true;
+        }
+        *p = '0';
+    }
+    return false;
+}
+
 /* The shortest digits that read back as d > 0, and the power of ten of the first one. Works on what
  * snprintf() and strtod() agree on in any locale: only digits and the exponent are looked at. */
 static int shortest_digits(char digits[20], int *exponent, double d)
 {
     char text[48];
     const char *p;
-    int precision, n = 0;
+    int precision, binary, n = 0;
+    bool lopsided = frexp(d, &binary) == 0.5;
 
     for (precision = 0; precision < 17; precision++) {
         snprintf(text, sizeof(text), "%.*e", precision, d);
         if (strtod(text, NULL) == d) /* NOLINT: exactly the same number is meant */
+            break;
+        /* Above a power of two doubles are twice as far apart as below it, so that the second nearest
+         * decimal may read back where the nearest, below, does not: 2^-44 is 5.684341886080802e-14. */
+        if (lopsided && next_up(text) && strtod(text, NULL) == d)
             break;
     }
     for (p = text; *p && *p != 'e'; p++)
