@@ -200,8 +200,9 @@ llem_errcode llem_hint(llem_error *err, const char *fmt, ...)
 
 /* ---- buffers ------------------------------------------------------------------------------ */
 
-/* What every buffer without memory points to. It lies in read-only memory, so that a write to it is a
- * fault at once and not a string that has changed for everybody; the alias only drops the const. */
+/* What every buffer without memory points to. It lies in read-only memory, so that a write to it is
+ * a fault at once and not a string that has changed for everybody; the alias only drops the const.
+ */
 static const char empty_text[1] = "";
 extern char llem__buf_empty[1] __attribute__((alias("empty_text")));
 
@@ -653,8 +654,9 @@ static int shortest_digits(char digits[20], int *exponent, double d)
         snprintf(text, sizeof(text), "%.*e", precision, d);
         if (strtod(text, NULL) == d) /* NOLINT: exactly the same number is meant */
             break;
-        /* Above a power of two doubles are twice as far apart as below it, so that the second nearest
-         * decimal may read back where the nearest, below, does not: 2^-44 is 5.684341886080802e-14. */
+        /* Above a power of two doubles are twice as far apart as below it, so that the second
+         * nearest decimal may read back where the nearest, below, does not: 2^-44
+         * is 5.684341886080802e-14. */
         if (lopsided && next_up(text) && strtod(text, NULL) == d)
             break;
     }
@@ -730,8 +732,8 @@ int llem_format_f64(char out[32], double d, bool python)
 
 enum { LONGEST_NAME = 128 };
 
-/* Optimal string alignment: insert, delete, replace, or swap two neighbours. Both at most LONGEST_NAME
- * long. */
+/* Optimal string alignment: insert, delete, replace, or swap two neighbours. Both at most
+ * LONGEST_NAME long. */
 static size_t distance(const char *a, size_t alen, const char *b, size_t blen)
 {
     unsigned char rows[3][LONGEST_NAME + 1];

@@ -55,8 +55,8 @@ const char *llem_ctx_data_path(llem_ctx *ctx, struct llem_arena *a, const char *
     return path && llem_path_exists(path) ? path : NULL;
 }
 
-/* What the user or the caller said, made absolute and taken as it is: a wrong value is reported where
- * it is used, by name. */
+/* What the user or the caller said, made absolute and taken as it is: a wrong value is reported
+ * where it is used, by name. */
 static const char *as_told(struct llem_arena *a, const char *path)
 {
     char *cwd, *full;
@@ -130,13 +130,14 @@ static llem_errcode read_opts(llem_ctx_opts *to, const llem_ctx_opts *from, llem
     if (!from)
         return LLEM_OK;
     if (from->size < sizeof(from->size))
-        return llem_fail(err, LLEM_EINVAL, "llem_ctx_opts.size is %zu; set it to sizeof(llem_ctx_opts)",
-                         from->size);
+        return llem_fail(err, LLEM_EINVAL,
+                         "llem_ctx_opts.size is %zu; set it to sizeof(llem_ctx_opts)", from->size);
     for (i = sizeof(*to); i < from->size; i++)
         if (bytes[i])
-            return llem_fail(err, LLEM_EINVAL,
-                             "llem_ctx_opts has an option that this library, version %s, does not know",
-                             LLEM_VERSION);
+            return llem_fail(
+                err, LLEM_EINVAL,
+                "llem_ctx_opts has an option that this library, version %s, does not know",
+                LLEM_VERSION);
     memcpy(to, from, from->size < sizeof(*to) ? from->size : sizeof(*to));
     return LLEM_OK;
 }

@@ -158,7 +158,8 @@ llem_errcode llem_file_write(const char *path, const void *data, size_t len, lle
     if (strlen(path) >= sizeof(dir) || !llem_path_basename(path)[0])
         return llem_fail(err, LLEM_EIO, "cannot write '%s': this is no name of a file", path);
     if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
-        return llem_fail(err, LLEM_EIO, "cannot write '%s': it exists and is no regular file", path);
+        return llem_fail(err, LLEM_EIO, "cannot write '%s': it exists and is no regular file",
+                         path);
     parent_of(dir, path);
     if (!llem_random_hex(id))
         return llem_fail(err, LLEM_EIO, "cannot write '%s': the system gives no random numbers",
@@ -219,7 +220,8 @@ llem_errcode llem_mkdirs(const char *path, llem_error *err)
         part[i] = '\0';
         if (mkdir(part, 0777) == 0)
             continue;
-        /* mkdir() may complain of rights or a read-only system before it sees that the name exists. */
+        /* mkdir() may complain of rights or a read-only system before it sees that the name exists.
+         */
         if (stat(part, &st) < 0) {
             if (errno == ENOENT)
                 mkdir(part, 0777); /* for its errno */

@@ -25,8 +25,8 @@ char *llem_path_dirname(struct llem_arena *a, const char *path); /* "." if it ha
 const char *llem_path_basename(const char *path);                /* borrowed from path */
 bool llem_path_exists(const char *path);
 bool llem_path_is_dir(const char *path);
-/* The directory that holds this library's code: the shared library's, or the running program's where
- * the library is linked into it. In the arena; NULL if it cannot be told. */
+/* The directory that holds this library's code: the shared library's, or the running program's
+ * where the library is linked into it. In the arena; NULL if it cannot be told. */
 char *llem_program_path(struct llem_arena *a);
 /* The running program itself, whatever it is (python3, say). */
 char *llem_exe_path(struct llem_arena *a);

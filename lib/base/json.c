@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * JSON in and out. jansson reads, because it refuses what it should and says where; writing is ours,
- * because equal configurations must give equal bytes, down to the last digit of a double.
+ * JSON in and out. jansson reads, because it refuses what it should and says where; writing is
+ * ours, because equal configurations must give equal bytes, down to the last digit of a double.
  */
 #include "lib/base/json.h"
 
@@ -116,7 +116,8 @@ static int compare_members(const void *a, const void *b)
     return strcmp(((const struct member *)a)->key, ((const struct member *)b)->key);
 }
 
-static void put(struct llem_buf *out, const struct llem_value *v, const struct style *st, int depth);
+static void put(struct llem_buf *out, const struct llem_value *v, const struct style *st,
+                int depth);
 
 static void put_map(struct llem_buf *out, const struct llem_value *v, const struct style *st,
                     int depth)
@@ -239,7 +240,8 @@ static struct llem_value *convert(struct llem_arena *a, json_t *j, int depth)
         if (depth == MAX_DEPTH)
             return NULL;
         v = llem_list(a);
-        json_array_foreach (j, i, member) {
+        json_array_foreach(j, i, member)
+        {
             item = convert(a, member, depth + 1);
             if (!item || a->oom)
                 return item;
@@ -250,7 +252,8 @@ static struct llem_value *convert(struct llem_arena *a, json_t *j, int depth)
         if (depth == MAX_DEPTH)
             return NULL;
         v = llem_map(a);
-        json_object_foreach (j, key, member) {
+        json_object_foreach(j, key, member)
+        {
             item = convert(a, member, depth + 1);
             if (!item || a->oom)
                 return item;

@@ -112,7 +112,8 @@ struct llem_value *llem_map(struct llem_arena *a)
     return make(a, LLEM_MAP);
 }
 
-/* Room for one more child. The arrays that are left behind stay in the arena: at most as much again. */
+/* Room for one more child. The arrays that are left behind stay in the arena: at most as much
+ * again. */
 static bool grow(struct llem_arena *a, struct llem_value *v)
 {
     size_t cap = v->cap ? v->cap * 2 : 4;
@@ -137,8 +138,8 @@ static bool grow(struct llem_arena *a, struct llem_value *v)
     return true;
 }
 
-/* Something cannot be added to v: without memory that is expected, else the tree is not what the caller
- * believes; either way it must not be used, and oom is what the caller tests. */
+/* Something cannot be added to v: without memory that is expected, else the tree is not what the
+ * caller believes; either way it must not be used, and oom is what the caller tests. */
 static bool refuses(struct llem_arena *a, const struct llem_value *v, enum llem_kind kind)
 {
     if (v->kind == kind)
@@ -285,7 +286,8 @@ struct llem_value *llem_set_at(struct llem_arena *a, struct llem_value *root, co
     }
 }
 
-/* Where a copy goes. Values of one file share its name, so the name last copied is mostly the next. */
+/* Where a copy goes. Values of one file share its name, so the name last copied is mostly the next.
+ */
 struct copying {
     struct llem_arena *a;
     const char *from, *to;
@@ -411,9 +413,8 @@ bool llem_equal(const struct llem_value *a, const struct llem_value *b)
             return false;
         for (i = 0; i < a->count; i++) {
             /* Mostly the order is the same too. */
-            const struct llem_value *other = strcmp(a->keys[i], b->keys[i]) == 0
-                                                 ? b->items[i]
-                                                 : llem_get(b, a->keys[i]);
+            const struct llem_value *other =
+                strcmp(a->keys[i], b->keys[i]) == 0 ? b->items[i] : llem_get(b, a->keys[i]);
 
             if (!other || !llem_equal(a->items[i], other))
                 return false;

@@ -4,8 +4,8 @@
  * are made of before they are written. Everything lives in the arena it was made in and is freed
  * with it.
  *
- * Builders never fail visibly: without memory they return a null value that lies in the arena itself
- * and set arena->oom, which the caller tests once before using the tree.
+ * Builders never fail visibly: without memory they return a null value that lies in the arena
+ * itself and set arena->oom, which the caller tests once before using the tree.
  */
 #ifndef LLEM_BASE_VALUE_H
 #define LLEM_BASE_VALUE_H
@@ -63,7 +63,8 @@ void llem_append(struct llem_arena *a, struct llem_value *list, struct llem_valu
 /* Replace or add; returns v, so that trees can be built inside out. key is copied. */
 struct llem_value *llem_set(struct llem_arena *a, struct llem_value *map, const char *key,
                             struct llem_value *v);
-/* As llem_set for a key that is known to be new: constant time, where a map of many keys is read. */
+/* As llem_set for a key that is known to be new: constant time, where a map of many keys is read.
+ */
 struct llem_value *llem_add(struct llem_arena *a, struct llem_value *map, const char *key,
                             struct llem_value *v);
 bool llem_unset(struct llem_value *map, const char *key);
