@@ -21,6 +21,8 @@ struct llem_measurement {
                   const llem_event *e); /* never called inside the window, but for the live
                                            line (LLEM_EVENT_LIVE) from the sampler thread */
     void *event_user;
+    /* The samplers to use, best first, ending with NULL; NULL = llem_samplers. */
+    const struct llem_sampler_class *const *samplers;
 };
 
 /* Run the twelve steps, commit the recording, derive and write the result. Runs in the calling

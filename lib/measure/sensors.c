@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which sensors there are, which are read, and which one is charged. The harness knows samplers
+ * only by their table: what a domain is follows from its kind and UUID.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "lib/measure/harness.h"
+
+static const struct llem_sampler_class *const *sampler_table(const struct llem_harness *h)
+{
+    return h->m->samplers ? h->m->samplers : llem_samplers;
+}
+
+static const char *wanted_name(const struct llem_harness *h)
+{
+    return llem_str_at(h->config, "measurement.energy_sampler", "auto");
+}
+
+static bool is_measured(const struct llem_sensor *s)
+{
+    return strcmp(s->class->quality, "measured") == 0;
+}
+
+/* ---- probing ------------------------------------------------------------------------------ */
+
+/* An explicit sampler that cannot be used is an error at once, not after the model was loaded. */
+static llem_errcode check_wanted(const struct llem_harness *h, llem_error *err)
+{
+    const char *wanted = wanted_name(h);
+
+    if (!h->sensors_wanted || strcmp(wanted, "auto") == 0)
+        return LLEM_OK;
+    for (size_t i = 0; i < h->n_sensors; i++) {
+        const struct llem_sensor *s = &h->sensors[i];
+
+        if (strcmp(s->class->name, wanted) != 0)
+            continue;
+        if (s->probe.usable)
+            return LLEM_OK;
+        llem_fail(err, LLEM_ENOTSUP, "measurement.energy_sampler is '%s', which cannot be used: %s",
+                  wanted, s->probe.text);
+        return s->probe.remedy[0] ? llem_hint(err, "%s", s->probe.remedy)
+                                  : llem_hint(err, "`llem config` shows the sensors there are");
+    }
+    llem_fail(err, LLEM_ENOTSUP,
+              "measurement.energy_sampler is '%s', but this llem has no such sampler", wanted);
+    return llem_hint(err, "`llem config` shows the sensors there are; 'auto' takes the best");
+}
+
+llem_errcode llem_sensors_probe(struct llem_harness *h, llem_error *err)
+{
+    const struct llem_sampler_class *const *table = sampler_table(h);
+    const struct llem_value *wanted = llem_at(h->config, "measurement.energy_sampler");
+    size_t n = 0;
+
+    while (table[n])
+        n++;
+    h->sensors = llem_arena_calloc(&h->arena, n + 1, sizeof(*h->sensors));
+    if (!h->sensors)
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for %zu sensors", n);
+    h->n_sensors = n;
+    h->sensors_wanted = !wanted || wanted->kind != LLEM_NULL;
+    for (size_t i = 0; i < n; i++) {
+        struct llem_sensor *s = &h->sensors[i];
+
+        s->class = table[i];
+        s->class->probe(h->ctx, &s->probe);
+        snprintf(s->reason, sizeof(s->reason), "%s", s->probe.reason);
+        snprintf(s->text, sizeof(s->text), "%s", s->probe.text);
+    }
+    return check_wanted(h, err);
+}
+
+/* ---- opening ------------------------------------------------------------------------------ */
+
+/* Everything about the domains, while the samplers that own them are open. */
+static void describe_domains(struct llem_harness *h)
+{
+    struct llem_arena *a = &h->arena;
+
+    h->domains = llem_list(a);
+    for (size_t i = 0; i < h->n_sensors; i++) {
+        struct llem_sensor *s = &h->sensors[i];
+
+        for (size_t k = 0; k < s->n_domains; k++) {
+            const struct llem_domain *d = &s->domains[k];
+            struct llem_value *v = llem_map(a), *fields = llem_list(a);
+
+            llem_set(a, v, "id", llem_string(a, d->id));
+            llem_set(a, v, "kind", llem_string(a, d->kind));
+            llem_set(a, v, "label", llem_string(a, d->label));
+            llem_set(a, v, "uuid", llem_string(a, d->uuid));
+            llem_set(a, v, "pci", llem_string(a, d->pci));
+            llem_set(a, v, "index", llem_int(a, d->index));
+            llem_set(a, v, "sampler", llem_string(a, s->class->name));
+            for (size_t f = 0; f < d->n_fields; f++) {
+                const struct llem_sensor_field *field = &d->fields[f];
+                struct llem_value *fv = llem_map(a);
+
+                llem_set(a, fv, "id", llem_int(a, field->id));
+                llem_set(a, fv, "role",
+                         llem_string(a, llem_role_name((enum llem_role)field->role)));
+                llem_set(a, fv, "name", llem_string(a, field->name));
+                llem_set(a, fv, "unit", llem_string(a, field->unit));
+                llem_set(a, fv, "to_si", llem_real(a, field->to_si));
+                llem_set(a, fv, "period_s", llem_real(a, field->period_s));
+                llem_set(a, fv, "averaging_s", llem_real(a, field->averaging_s));
+                llem_set(a, fv, "modulus",
+                         llem_int(a, field->modulus <= INT64_MAX ? (int64_t)field->modulus : 0));
+                llem_set(a, fv, "slow", llem_bool(a, field->slow));
+                llem_append(a, fields, fv);
+            }
+            llem_set(a, v, "fields", fields);
+            llem_append(a, h->domains, v);
+        }
+    }
+}
+
+static llem_errcode open_one(struct llem_harness *h, struct llem_sensor *s, bool explicit_name,
+                             llem_error *err)
+{
+    llem_error why = { 0 };
+    llem_errcode rc = s->class->open(&s->self, h->ctx, &why);
+
+    if (rc == LLEM_OK) {
+        s->opened = true;
+        s->first = h->n_domains;
+        s->domains = s->class->domains(s->self, &s->n_domains);
+        h->n_domains += s->n_domains;
+        s->describe = s->class->describe(s->self, &h->arena);
+        s->reason[0] = '\0';
+        return LLEM_OK;
+    }
+    s->self = NULL;
+    if (explicit_name) {
+        llem_fail(err, rc, "sampler '%s' cannot be opened: %s", s->class->name, why.msg);
+        return why.hint[0] ? llem_hint(err, "%s", why.hint) : rc;
+    }
+    snprintf(s->reason, sizeof(s->reason), "%s", "not_supported");
+    snprintf(s->text, sizeof(s->text), "%.255s", why.msg);
+    llem_log(h->ctx, LLEM_LOG_WARNING, "measure", "sampler '%s' cannot be opened: %s",
+             s->class->name, why.msg);
+    return LLEM_OK;
+}
+
+llem_errcode llem_sensors_open(struct llem_harness *h, llem_error *err)
+{
+    const char *wanted = wanted_name(h);
+    bool automatic = strcmp(wanted, "auto") == 0;
+    struct llem_watched *watched;
+    struct llem_watch_opts opts = {
+        .clock = h->clock,
+        .seconds = LLEM_WATCH_S,
+        .event = h->m->event,
+        .event_user = h->m->event_user,
+    };
+    llem_errcode rc = LLEM_OK;
+    size_t n = 0;
+
+    for (size_t i = 0; i < h->n_sensors && rc == LLEM_OK; i++) {
+        struct llem_sensor *s = &h->sensors[i];
+
+        if (!h->sensors_wanted || (!automatic && strcmp(s->class->name, wanted) != 0))
+            snprintf(s->reason, sizeof(s->reason), "%s", "not_requested");
+        else if (s->probe.usable)
+            rc = open_one(h, s, !automatic, err);
+    }
+    if (rc != LLEM_OK)
+        return rc;
+    describe_domains(h);
+    watched = llem_arena_calloc(&h->arena, h->n_sensors + 1, sizeof(*watched));
+    h->charged_domains =
+        llem_arena_calloc(&h->arena, h->n_domains + 1, sizeof(*h->charged_domains));
+    if (!watched || !h->charged_domains)
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for %zu domains", h->n_domains);
+    for (size_t i = 0; i < h->n_sensors; i++) {
+        const struct llem_sensor *s = &h->sensors[i];
+
+        if (s->opened)
+            watched[n++] = (struct llem_watched){ s->class, s->self, s->first, s->n_domains };
+    }
+    if (n == 0)
+        return LLEM_OK;
+    opts.sensors = watched;
+    opts.n_sensors = n;
+    return llem_watch_start(&h->watch, &opts, err);
+}
+
+bool llem_sensors_measure(const struct llem_harness *h)
+{
+    for (size_t i = 0; i < h->n_sensors; i++)
+        if (h->sensors[i].opened && is_measured(&h->sensors[i]))
+            return true;
+    return false;
+}
+
+void llem_sensors_close(struct llem_harness *h)
+{
+    llem_watch_stop(h->watch);
+    for (size_t i = 0; i < h->n_sensors; i++) {
+        struct llem_sensor *s = &h->sensors[i];
+
+        if (s->self)
+            s->class->close(s->self);
+        s->self = NULL;
+        s->domains = NULL;
+        s->n_domains = 0;
+    }
+}
+
+const struct llem_domain *llem_sensors_domain(const struct llem_harness *h, size_t index)
+{
+    for (size_t i = 0; i < h->n_sensors; i++) {
+        const struct llem_sensor *s = &h->sensors[i];
+
+        if (index >= s->first && index - s->first < s->n_domains)
+            return &s->domains[index - s->first];
+    }
+    return NULL;
+}
+
+struct llem_value *llem_sensors_snapshot(struct llem_harness *h)
+{
+    struct llem_value *all = llem_map(&h->arena);
+
+    for (size_t i = 0; i < h->n_sensors; i++) {
+        const struct llem_sensor *s = &h->sensors[i];
+        const struct llem_value *v;
+
+        if (!s->self)
+            continue;
+        v = s->class->snapshot(s->self, &h->arena);
+        for (size_t k = 0; v && v->kind == LLEM_MAP && k < v->count; k++)
+            llem_set(&h->arena, all, v->keys[k], v->items[k]);
+    }
+    return all;
+}
+
+/* ---- selecting ---------------------------------------------------------------------------- */
+
+/* The devices that the work ran on: what the engine says, or what `llem measure` was told. */
+static bool works_on_gpus(const struct llem_harness *h)
+{
+    const struct llem_value *gpus;
+
+    if (h->work) {
+        gpus = llem_at(h->experiment, "measure.gpus");
+        return gpus && gpus->kind == LLEM_LIST && gpus->count > 0;
+    }
+    for (size_t i = 0; h->devices && i < h->devices->count; i++)
+        if (strcmp(llem_str_at(h->devices->items[i], "kind", ""), "gpu") == 0)
+            return true;
+    return false;
+}
+
+/* Is this the GPU that `name` (an index, a UUID or the end of one) or the engine's device means? */
+static bool names_gpu(const struct llem_domain *d, const struct llem_value *device)
+{
+    const char *uuid, *pci;
+    int64_t index;
+
+    if (device->kind == LLEM_INT)
+        return device->i == d->index;
+    if (device->kind == LLEM_STRING)
+        return (llem_parse_i64(device->s, &index) && index == d->index) ||
+               strcasecmp(device->s, d->uuid) == 0;
+    uuid = llem_str_at(device, "uuid", "");
+    pci = llem_str_at(device, "pci", "");
+    return (uuid[0] && strcasecmp(uuid, d->uuid) == 0) ||
+           (pci[0] && d->pci[0] && strcasecmp(pci, d->pci) == 0);
+}
+
+static const struct llem_value *gpu_list(const struct llem_harness *h)
+{
+    return h->work ? llem_at(h->experiment, "measure.gpus") : h->devices;
+}
+
+static bool is_gpu_entry(const struct llem_harness *h, const struct llem_value *device)
+{
+    return h->work || strcmp(llem_str_at(device, "kind", ""), "gpu") == 0;
+}
+
+bool llem_sensors_concerns(const struct llem_harness *h, const struct llem_domain *d)
+{
+    const struct llem_value *gpus = gpu_list(h);
+
+    if (!works_on_gpus(h))
+        return strcmp(d->kind, "package") == 0 || strcmp(d->kind, "dram") == 0 ||
+               strcmp(d->kind, "cpu") == 0;
+    if (strcmp(d->kind, "gpu") != 0)
+        return false;
+    for (size_t i = 0; i < gpus->count; i++)
+        if (is_gpu_entry(h, gpus->items[i]) && names_gpu(d, gpus->items[i]))
+            return true;
+    return false;
+}
+
+static void device_name(char *out, size_t size, const struct llem_value *device)
+{
+    if (device->kind == LLEM_INT)
+        snprintf(out, size, "%lld", (long long)device->i);
+    else if (device->kind == LLEM_STRING)
+        snprintf(out, size, "%s", device->s);
+    else
+        snprintf(out, size, "%s", llem_str_at(device, "uuid", "without a UUID"));
+}
+
+/* Does the sampler read everything the work ran on? Says why, or why not, in charged_text. */
+static bool covers(const struct llem_harness *h, struct llem_sensor *s)
+{
+    const struct llem_value *gpus = gpu_list(h);
+    bool any = false;
+    char name[128];
+
+    if (!s->opened) {
+        snprintf(s->charged_text, sizeof(s->charged_text), "It was not opened.");
+        return false;
+    }
+    for (size_t k = 0; k < s->n_domains; k++)
+        any |= llem_sensors_concerns(h, &s->domains[k]);
+    if (!works_on_gpus(h)) {
+        snprintf(s->charged_text, sizeof(s->charged_text),
+                 any ? "It reads the CPU, which did the work."
+                     : "It reads no CPU, and the CPU did the work.");
+        return any;
+    }
+    for (size_t i = 0; i < gpus->count; i++) {
+        bool found = false;
+
+        if (!is_gpu_entry(h, gpus->items[i]))
+            continue;
+        for (size_t k = 0; k < s->n_domains && !found; k++)
+            found =
+                strcmp(s->domains[k].kind, "gpu") == 0 && names_gpu(&s->domains[k], gpus->items[i]);
+        if (!found) {
+            device_name(name, sizeof(name), gpus->items[i]);
+            snprintf(s->charged_text, sizeof(s->charged_text),
+                     "It does not read the GPU %.100s, which did the work.", name);
+            return false;
+        }
+    }
+    snprintf(s->charged_text, sizeof(s->charged_text), "It reads every GPU that did the work.");
+    return any;
+}
+
+static void charge(struct llem_harness *h, struct llem_sensor *s)
+{
+    h->charged = s;
+    s->charged = true;
+    h->n_charged = 0;
+    for (size_t k = 0; k < s->n_domains; k++)
+        if (llem_sensors_concerns(h, &s->domains[k]))
+            h->charged_domains[h->n_charged++] = (uint16_t)(s->first + k);
+    h->charged_reason = is_measured(s) ? NULL : "estimated_only";
+}
+
+/* Why nothing measured can be charged. */
+static const char *why_nothing(const struct llem_harness *h)
+{
+    const char *reason = NULL;
+
+    if (!h->sensors_wanted)
+        return "not_requested";
+    for (size_t i = 0; i < h->n_sensors; i++) {
+        const struct llem_sensor *s = &h->sensors[i];
+
+        if (!is_measured(s))
+            continue;
+        if (s->opened)
+            reason = reason ? reason : "scope_mismatch";
+        else if (strcmp(s->reason, "no_permission") == 0)
+            return "no_permission"; /* the one the user can do something about */
+    }
+    return reason ? reason : "no_sensor";
+}
+
+llem_errcode llem_sensors_select(struct llem_harness *h, llem_error *err)
+{
+    const char *wanted = wanted_name(h);
+    bool automatic = strcmp(wanted, "auto") == 0;
+    struct llem_sensor *best = NULL;
+
+    h->charged_reason = why_nothing(h);
+    for (size_t i = 0; i < h->n_sensors; i++) {
+        struct llem_sensor *s = &h->sensors[i];
+
+        /* The table is in order of preference, but anything measured goes before an estimate. */
+        if (covers(h, s) && (!best || (!is_measured(best) && is_measured(s))))
+            best = s;
+    }
+    for (size_t i = 0; i < h->n_sensors; i++) {
+        struct llem_sensor *s = &h->sensors[i];
+
+        if (best && s != best && covers(h, s))
+            snprintf(s->charged_text, sizeof(s->charged_text),
+                     "'%s' reads the same devices and is preferred.", best->class->name);
+    }
+    if (!best && h->work && works_on_gpus(h)) {
+        llem_fail(err, LLEM_ENOTFOUND, "no sensor reads all the GPUs of --gpus");
+        for (size_t i = 0; i < h->n_sensors; i++)
+            if (h->sensors[i].opened && is_measured(&h->sensors[i]))
+                llem_fail(err, LLEM_ENOTFOUND, "--gpus: sampler '%s': %s",
+                          h->sensors[i].class->name, h->sensors[i].charged_text);
+        return llem_hint(err, "`llem config` lists the GPUs that can be read");
+    }
+    if (!best && h->sensors_wanted && !automatic) {
+        const struct llem_sensor *s = h->sensors;
+
+        while (strcmp(s->class->name, wanted) != 0)
+            s++;
+        llem_fail(err, LLEM_ENOTSUP,
+                  "measurement.energy_sampler is '%s', but it cannot be charged: %s", wanted,
+                  s->charged_text);
+        return llem_hint(err, "use measurement.energy_sampler: auto, or a sampler that reads it");
+    }
+    if (!best) {
+        llem_harness_note(h, "nothing is charged: %s",
+                          h->sensors_wanted ? "no sensor reads what did the work"
+                                            : "not asked for");
+        return LLEM_OK;
+    }
+    charge(h, best);
+    llem_harness_note(h, "%s, %zu domain%s%s", best->class->name, h->n_charged,
+                      h->n_charged == 1 ? "" : "s", is_measured(best) ? "" : ", an estimate");
+    return LLEM_OK;
+}
+
+/* ---- writing down ------------------------------------------------------------------------- */
+
+struct llem_value *llem_sensors_json(struct llem_harness *h)
+{
+    struct llem_arena *a = &h->arena;
+    struct llem_value *list = llem_list(a);
+
+    for (size_t i = 0; i < h->n_sensors; i++) {
+        const struct llem_sensor *s = &h->sensors[i];
+        struct llem_value *v = llem_map(a);
+
+        llem_set(a, v, "name", llem_string(a, s->class->name));
+        llem_set(a, v, "quality", llem_string(a, s->class->quality));
+        llem_set(a, v, "usable", llem_bool(a, s->probe.usable));
+        llem_set(a, v, "opened", llem_bool(a, s->opened));
+        llem_set(a, v, "reason", s->reason[0] ? llem_string(a, s->reason) : llem_null(a));
+        llem_set(a, v, "text", llem_string(a, s->text));
+        llem_set(a, v, "remedy", llem_string(a, s->probe.remedy));
+        llem_set(a, v, "detail", llem_string(a, s->probe.detail));
+        llem_set(a, v, "charged", llem_bool(a, s->charged));
+        llem_set(a, v, "charged_text", llem_string(a, s->charged_text));
+        llem_set(a, v, "describe", s->describe ? s->describe : llem_map(a));
+        llem_append(a, list, v);
+    }
+    return list;
+}
+
+struct llem_value *llem_sensors_charged_json(struct llem_harness *h)
+{
+    struct llem_arena *a = &h->arena;
+    struct llem_value *v = llem_map(a), *domains = llem_list(a);
+
+    for (size_t i = 0; i < h->n_charged; i++)
+        llem_append(a, domains, llem_int(a, h->charged_domains[i]));
+    llem_set(a, v, "sampler", h->charged ? llem_string(a, h->charged->class->name) : llem_null(a));
+    llem_set(a, v, "domains", domains);
+    llem_set(a, v, "reason", llem_string(a, h->charged_reason));
+    return v;
+}
