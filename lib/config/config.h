@@ -23,6 +23,7 @@ enum llem_type {
     LLEM_TYPE_INT_ENUM, /* an integer out of `choices` */
     LLEM_TYPE_MAP,      /* any keys, any values: kept and hashed */
     LLEM_TYPE_LIST,     /* of strings */
+    LLEM_TYPE_ANY,      /* tolerated, never read */
 };
 
 enum llem_row_flags {
@@ -43,7 +44,7 @@ struct llem_row {
     unsigned flags;
     const char
         *def; /* default as JSON text; NULL: null for nullable rows, none for required ones */
-    const char *choices; /* "a|b|c" */
+    const char *choices; /* "a|b|c"; of a LLEM_ROW_PATH: names that are no paths */
     double min, max;     /* numbers; -INFINITY and INFINITY are no bound. A string's least length */
     const char *unit, *help; /* help: one clause, no full stop */
 };
@@ -90,7 +91,9 @@ struct llem_config {
     const struct llem_schema *schema;
     struct llem_value *tree;   /* every shared row, the engine's section complete if present, other
                                   engines' null; kinds as the rows say */
-    struct llem_value *output; /* output.*, study_name: not part of an experiment's hash */
+    struct llem_value *output; /* {study_name, output: {results_dir, save_timeseries}}: not part of an
+                                  experiment's hash; every key is there */
+    struct llem_value *origins; /* dotted path to the value as given, for the files of llem_config_path */
     const char *path;          /* the file; NULL = none */
     char hash[17];             /* measurement_config_hash */
 };

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of this room share: the YAML reader with positions of keys, the list of diagnostics,
+ * checking one layer of settings against rows, and the rows of the user's configuration.
+ */
+#ifndef LLEM_CONFIG_INTERNAL_H
+#define LLEM_CONFIG_INTERNAL_H
+
+#include "lib/config/config.h"
+
+/* Limits of files from outside. An alias counts with all that it stands for. */
+enum {
+    LLEM__YAML_MAX_BYTES = 4 << 20,
+    LLEM__YAML_MAX_DEPTH = 60, /* libfyaml's own limit is 64 */
+    LLEM__YAML_MAX_NODES = 100000,
+    LLEM__YAML_MAX_KEYS = 10000,   /* of one map */
+    LLEM__MAX_DIAGNOSTICS = 200,
+};
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+/* Where the key of a map's value stood; the values are those of the tree as it was read. */
+struct llem__keys {
+    struct llem__key {
+        const struct llem_value *value;
+        int line, column;
+    } * items;
+    size_t count, cap;
+};
+
+/* As llem_yaml_parse; keys may be NULL. json: JSON's own words and numbers, strictly JSON's syntax. */
+llem_errcode llem__yaml_read(struct llem_arena *a, struct llem_value **out, struct llem__keys *keys,
+                             const char *text, size_t len, const char *name, bool json,
+                             llem_error *err);
+/* As llem_yaml_load, by the file's extension: .yaml, .yml, .json. */
+llem_errcode llem__yaml_load(struct llem_arena *a, struct llem_value **out, struct llem__keys *keys,
+                             const char *path, llem_error *err);
+
+/* ---- diagnostics -------------------------------------------------------------------------- */
+
+/* All errors of a load, in the order found; sorted by place when they are printed. */
+struct llem__diags {
+    struct llem_arena *a;
+    struct llem__diag {
+        const char *file; /* or "-m", "LLEM_...": the origin of a setting; NULL = none */
+        int line, column; /* 0 = not about a file */
+        size_t order;
+        const char *text; /* a whole sentence */
+    } * items;
+    size_t count, cap;
+    bool truncated;
+};
+
+/* Add a sentence about v (its place is taken from it; NULL = about no place). */
+__attribute__((format(printf, 3, 4))) void llem__diag(struct llem__diags *d,
+                                                      const struct llem_value *v, const char *fmt,
+                                                      ...);
+__attribute__((format(printf, 5, 6))) void llem__diag_at(struct llem__diags *d, const char *file,
+                                                         int line, int column, const char *fmt,
+                                                         ...);
+/* Every diagnostic a line, "file:line:col: sentence"; in the arena, "" if there are none. */
+const char *llem__diags_text(struct llem__diags *d);
+/* Fill err from the list: one error with its place, several as lines. LLEM_OK if there are none. */
+llem_errcode llem__diags_error(struct llem__diags *d, llem_error *err);
+
+/* ---- schemas ------------------------------------------------------------------------------ */
+
+struct llem_schema {
+    struct llem_arena arena;
+    const struct llem_row **rows; /* in order */
+    size_t count;
+    const struct llem_row **sorted; /* by path, for llem_schema_find */
+    const char **engines;           /* names; ends with NULL */
+    const char **visible;           /* of those not hidden; ends with NULL */
+    const char **seed_engines;      /* whose section is always part of a hash; ends with NULL */
+};
+
+/* A schema of one table of rows (the user's configuration). */
+llem_errcode llem__schema_of(struct llem_schema **out, const struct llem_row *rows, llem_error *err);
+/* The row's default as a value with LLEM_FROM_DEFAULT; null where it has none. */
+struct llem_value *llem__row_default(const struct llem_row *row, struct llem_arena *a);
+/* The last part of a path: "n_prompts" of "task.dataset.n_prompts". */
+const char *llem__leaf(const char *path);
+/* True if `row` stands directly below the section `path` ("" = top level). */
+bool llem__is_child(const char *path, const struct llem_row *row);
+/* "a, b or c" out of "a|b|c". */
+const char *llem__alternatives(struct llem_arena *a, const char *choices, const char *last);
+/* The pieces of "a|b|c", ending with NULL. */
+const char **llem__split(struct llem_arena *a, const char *text, char separator);
+
+/* ---- checking ----------------------------------------------------------------------------- */
+
+struct llem__check {
+    const struct llem_schema *schema;
+    struct llem_arena *a;
+    struct llem__diags *diags;
+    const struct llem__keys *keys; /* NULL: positions of the values */
+    llem_ctx *ctx;                 /* for warnings; NULL = none */
+    const char *engine;            /* the engine in force, for hints; NULL = not known */
+};
+
+/* Check one layer against the rows: unknown keys, kinds, bounds. Returns a new tree of what is valid, with
+ * values of the kinds the rows ask for; sources and places are kept. */
+struct llem_value *llem__check_layer(struct llem__check *c, const struct llem_value *layer);
+/* One value against its row; NULL if it is no such thing (a diagnostic says why). */
+struct llem_value *llem__check_value(struct llem__check *c, const struct llem_row *row,
+                                     const struct llem_value *v);
+/* Checks between settings of a complete tree (reference section 7, rows 1 to 14). */
+void llem__check_cross(struct llem__check *c, const struct llem_value *tree);
+/* How a value is shown in a sentence: 5, "gpt2", null, a list. */
+const char *llem__show(struct llem_arena *a, const struct llem_value *v);
+/* Mark a whole tree as coming from one place; file NULL leaves places as they are. */
+void llem__mark(struct llem_value *v, enum llem_source source, const char *file);
+
+/* ---- presets, user configuration, variables ------------------------------------------------ */
+
+/* The values of a preset as JSON; NULL if there is no preset of that name. */
+const char *llem__preset(const char *name);
+extern const struct llem_row llem__user_rows[];
+/* The settings that LLEM_ variables put into rows of experiments, as a layer. */
+struct llem_value *llem__variables_layer(llem_ctx *ctx, struct llem_arena *a,
+                                         struct llem__diags *d, bool user_rows);
+
+#endif
