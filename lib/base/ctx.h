@@ -9,7 +9,13 @@
 #include "lib/base/clock.h"
 #include "llem/ctx.h"
 
-enum llem_slot { LLEM_SLOT_USER_CONFIG, LLEM_SLOT_ENGINES, LLEM_SLOT_SCHEMA, LLEM_SLOT_COUNT };
+enum llem_slot {
+    LLEM_SLOT_USER_CONFIG,
+    LLEM_SLOT_ENGINES,
+    LLEM_SLOT_SCHEMA,
+    LLEM_SLOT_CONFIG_ERRORS,
+    LLEM_SLOT_COUNT,
+};
 
 struct llem_ctx {
     llem_log_fn log;

@@ -64,7 +64,7 @@ llem_errcode llem_schema_new(struct llem_schema **out, const struct llem_engine_
                              size_t count, llem_error *err);
 void llem_schema_free(struct llem_schema *s);
 const struct llem_row *llem_schema_find(const struct llem_schema *s, const char *path);
-/* All rows in order: shared, then each engine's. */
+/* All rows in order; those of an engine follow its section. */
 const struct llem_row *const *llem_schema_rows(const struct llem_schema *s, size_t *count);
 /* JSON Schema, draft 2020-12, of an experiment file. */
 struct llem_value *llem_schema_json(const struct llem_schema *s, struct llem_arena *a);
@@ -93,11 +93,16 @@ struct llem_config {
                                   engines' null; kinds as the rows say */
     struct llem_value *output; /* {study_name, output: {results_dir, save_timeseries}}: not part of an
                                   experiment's hash; every key is there */
-    struct llem_value *origins; /* dotted path to the value as given, for the files of llem_config_path */
     const char *path;          /* the file; NULL = none */
+    const char *dir;           /* absolute: paths of the file are relative to it; NULL = no file */
+    const char *cwd;           /* absolute: paths of settings and variables are relative to it */
     char hash[17];             /* measurement_config_hash */
 };
 
+/* llem_config_load with the schema at hand; lib/engine supplies the one of the registered engines. */
+llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
+                                   const struct llem_schema *schema, const char *path,
+                                   const llem_setting *settings, size_t count, llem_error *err);
 /* The engine's name, "transformers" unless the configuration says otherwise. */
 const char *llem_config_engine(const struct llem_config *c);
 /* A setting of LLEM_ROW_PATH resolved: a path beginning with / ./ ../ or ~, or naming something
@@ -125,11 +130,15 @@ struct llem_variable {
     const char *name;
     enum llem_type type;
     const char *choices, *help;
-    const char *row; /* the setting or user-config path it sets; NULL = none */
+    const char *row;  /* the setting or user-config path it sets; NULL = none */
+    const char *sets; /* the value, as JSON, that the row gets whatever the variable holds; NULL: its own */
+    double min;       /* of a number that sets no row */
 };
 extern const struct llem_variable llem_variables[]; /* ends with name NULL */
 /* Check every LLEM_ variable of the environment: a bad value is an error, an unknown name a warning
  * in the log with the nearest name. */
 llem_errcode llem_variables_check(llem_ctx *ctx, llem_error *err);
+/* {name: value} of every LLEM_ variable in force, as experiment.json keeps them. */
+struct llem_value *llem_variables_in_force(llem_ctx *ctx, struct llem_arena *a);
 
 #endif

@@ -71,8 +71,7 @@ struct llem_schema {
     size_t count;
     const struct llem_row **sorted; /* by path, for llem_schema_find */
     const char **engines;           /* names; ends with NULL */
-    const char **visible;           /* of those not hidden; ends with NULL */
-    const char **seed_engines;      /* whose section is always part of a hash; ends with NULL */
+    const char **visible;           /* of those that are not hidden; ends with NULL */
 };
 
 /* A schema of one table of rows (the user's configuration). */
@@ -97,6 +96,10 @@ struct llem__check {
     const struct llem__keys *keys; /* NULL: positions of the values */
     llem_ctx *ctx;                 /* for warnings; NULL = none */
     const char *engine;            /* the engine in force, for hints; NULL = not known */
+    struct llem__bad {
+        const char *path;
+        struct llem__bad *next;
+    } * bad; /* settings whose value was refused: nothing is concluded from their absence */
 };
 
 /* Check one layer against the rows: unknown keys, kinds, bounds. Returns a new tree of what is valid, with

@@ -1,0 +1,588 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Making a resolved configuration: the layers of docs/configuration.md are read, each checked against the
+ * rows, merged, completed with preset and defaults, and checked as a whole. All errors come at once.
+ */
+#include "lib/config/internal.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+#include "lib/base/json.h"
+
+/* ---- errors of the last load -------------------------------------------------------------- */
+
+static void keep_errors(llem_ctx *ctx, const char *text)
+{
+    ctx->slots[LLEM_SLOT_CONFIG_ERRORS].free = free;
+    free(ctx->slots[LLEM_SLOT_CONFIG_ERRORS].data);
+    ctx->slots[LLEM_SLOT_CONFIG_ERRORS].data = text ? strdup(text) : NULL;
+}
+
+const char *llem_config_errors(const llem_ctx *ctx)
+{
+    const char *text = ctx ? ctx->slots[LLEM_SLOT_CONFIG_ERRORS].data : NULL;
+
+    return text ? text : "";
+}
+
+/* The errors of a step that stops at its first, as the list would show it. */
+static void add_error(struct llem__diags *d, const llem_error *e)
+{
+    const char *file = e->file[0] ? llem_arena_strdup(d->a, e->file) : NULL;
+
+    llem__diag_at(d, file, e->line, e->column, "%s%s%s", e->msg, e->hint[0] ? " " : "", e->hint);
+}
+
+/* ---- layers ------------------------------------------------------------------------------- */
+
+/* The experiment's rows that the user's configuration may give, by their own names. */
+static const char *const user_defaults[] = { "measurement.energy_sampler", "output.results_dir" };
+
+static struct llem_value *user_layer(llem_ctx *ctx, struct llem_arena *a, llem_errcode *rc,
+                                     llem_error *err)
+{
+    struct llem_value *layer = llem_map(a);
+    const struct llem_value *user = NULL;
+
+    *rc = llem_user_config(ctx, &user, err);
+    for (size_t i = 0; *rc == LLEM_OK && i < LLEM_COUNT(user_defaults); i++) {
+        const struct llem_value *v = llem_at(user, user_defaults[i]);
+        if (v && v->source != LLEM_FROM_DEFAULT)
+            llem_set_at(a, layer, user_defaults[i], llem_copy(a, v));
+    }
+    return layer;
+}
+
+static struct llem_value *file_layer(struct llem__check *c, const char *path, bool *stop)
+{
+    struct llem__keys *keys = llem_arena_alloc(c->a, sizeof(*keys));
+    struct llem_value *root = NULL;
+    llem_error e = { 0 };
+
+    *stop = true;
+    if (!keys)
+        return llem_map(c->a);
+    if (llem__yaml_load(c->a, &root, keys, path, &e) < 0) {
+        add_error(c->diags, &e);
+        return llem_map(c->a);
+    }
+    c->keys = keys;
+    if (root->kind == LLEM_NULL) {
+        llem__diag_at(c->diags, path, 1, 1, "The file is empty; it must at least set task.model.");
+        return llem_map(c->a);
+    }
+    if (root->kind != LLEM_MAP) {
+        llem__diag_at(c->diags, path, root->line, root->column,
+                      "A configuration must be a map of settings, but this is %s.",
+                      llem__show(c->a, root));
+        return llem_map(c->a);
+    }
+    if (llem_get(root, "sweep") || llem_get(root, "experiments")) {
+        const char *key = llem_get(root, "sweep") ? "sweep" : "experiments";
+        int line = 1, column = 1;
+        for (size_t i = 0; i < keys->count; i++) {
+            if (keys->items[i].value == llem_get(root, key)) {
+                line = keys->items[i].line;
+                column = keys->items[i].column;
+            }
+        }
+        llem__diag_at(c->diags, path, line, column,
+                      "The key \"%s\" makes this a study of several experiments, which this version "
+                      "cannot run yet; write one file for each experiment.",
+                      key);
+        return llem_map(c->a);
+    }
+    *stop = false;
+    if (!c->a->oom)
+        llem__mark(root, LLEM_FROM_FILE, NULL);
+    return root;
+}
+
+static bool valid_setting_path(const char *path)
+{
+    return *path && *path != '.' && !strstr(path, "..") && path[strlen(path) - 1] != '.';
+}
+
+static struct llem_value *settings_layer(struct llem__check *c, const llem_setting *settings,
+                                         size_t count)
+{
+    struct llem_value *layer = llem_map(c->a);
+
+    for (size_t i = 0; i < count; i++) {
+        const llem_setting *s = &settings[i];
+        const char *origin = llem_arena_strdup(c->a, s->origin ? s->origin : "setting");
+        const char *text = s->value ? s->value : "";
+        struct llem_value *v;
+
+        if (!s->path || !valid_setting_path(s->path)) {
+            llem__diag_at(c->diags, origin, 0, 0,
+                          "\"%s\" is no name of a setting; write one like task.model.",
+                          s->path ? s->path : "");
+            continue;
+        }
+        if (!llem_utf8_valid(text, strlen(text)) || !llem_utf8_valid(s->path, strlen(s->path))) {
+            llem__diag_at(c->diags, origin, 0, 0, "The value of %s is not valid UTF-8.",
+                          llem_utf8_valid(s->path, strlen(s->path)) ? s->path : "a setting");
+            continue;
+        }
+        v = s->literal ? llem_string(c->a, text) : llem_yaml_scalar(c->a, text);
+        if (!v) {
+            llem__diag_at(c->diags, origin, 0, 0, "The value of %s cannot be read: %s.", s->path,
+                          text);
+            continue;
+        }
+        if (!c->a->oom)
+            llem__mark(v, LLEM_FROM_FLAG, origin);
+        if (!llem_set_at(c->a, layer, s->path, v) && !c->a->oom)
+            llem__diag_at(c->diags, origin, 0, 0,
+                          "%s cannot be set, because a section around it has been given a value.",
+                          s->path);
+    }
+    return layer;
+}
+
+/* The highest layer that names an engine decides which engine hints are about. */
+static const char *engine_named(struct llem_value *const *layers, size_t count)
+{
+    const char *engine = "transformers";
+
+    for (size_t i = 0; i < count; i++)
+        engine = llem_str_at(layers[i], "engine", engine);
+    return engine;
+}
+
+/* Maps made on the way to a flag's or a variable's value stand where that value stands. */
+static const char *mark_sections(struct llem_value *v)
+{
+    if (v->kind != LLEM_MAP)
+        return v->file;
+    for (size_t i = 0; i < v->count; i++) {
+        const char *file = mark_sections(v->items[i]);
+        if (!v->file)
+            v->file = file;
+    }
+    return v->file;
+}
+
+/* ---- completing --------------------------------------------------------------------------- */
+
+static void apply_preset(struct llem__check *c, struct llem_value *tree)
+{
+    const char *name = llem_str_at(tree, "sampling_preset", NULL), *json, *engine, *path;
+    const struct llem_value *origin = llem_get(tree, "sampling_preset");
+    struct llem_value *values = NULL, *section, *sampling;
+
+    json = name ? llem__preset(name) : NULL;
+    if (!json || llem_json_parse(c->a, &values, json, strlen(json), "preset", NULL) < 0)
+        return;
+    engine = llem_str_at(tree, "engine", "transformers");
+    section = llem_get(tree, engine);
+    if (llem_is_null(section))
+        section = llem_set(c->a, tree, engine, llem_map(c->a));
+    sampling = llem_get(section, "sampling");
+    if (llem_is_null(sampling))
+        sampling = llem_set(c->a, section, "sampling", llem_map(c->a));
+    for (size_t i = 0; values->kind == LLEM_MAP && i < values->count; i++) {
+        const struct llem_row *row;
+        path = llem_arena_printf(c->a, "%s.sampling.%s", engine, values->keys[i]);
+        if (!path || c->a->oom || llem_get(sampling, values->keys[i]))
+            continue;
+        row = llem_schema_find(c->schema, path);
+        const struct llem_row *own = llem_schema_find(c->schema, engine);
+        if (!row && own && !(own->flags & LLEM_ROW_OPEN)) {
+            llem__diag(c->diags, origin,
+                       "sampling_preset: %s sets %s, which the engine %s does not have.", name,
+                       values->keys[i], engine);
+            continue;
+        }
+        struct llem_value *v = values->items[i];
+        v->source = LLEM_FROM_PRESET;
+        v->file = llem_arena_printf(c->a, "sampling_preset: %s", name);
+        llem_set(c->a, sampling, values->keys[i], v);
+    }
+}
+
+/* The complete section: every row, given or default; then what an open section holds besides. */
+static struct llem_value *complete(const struct llem_schema *s, struct llem_arena *a,
+                                   const char *path, const struct llem_value *given, unsigned study)
+{
+    struct llem_value *out = llem_map(a);
+
+    if (given && !a->oom) {
+        out->source = given->source;
+        out->file = given->file;
+        out->line = given->line;
+        out->column = given->column;
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        const struct llem_row *row = s->rows[i];
+        const struct llem_value *v;
+        struct llem_value *item;
+        if (!llem__is_child(path, row) || (row->flags & LLEM_ROW_STUDY) != study ||
+            row->type == LLEM_TYPE_ANY)
+            continue;
+        v = llem_get(given, llem__leaf(row->path));
+        if (row->type != LLEM_TYPE_SECTION)
+            item = v ? llem_copy(a, v) : llem__row_default(row, a);
+        else if (llem_is_null(v) && (row->flags & LLEM_ROW_OPTIONAL))
+            item = v ? llem_copy(a, v) : llem__row_default(row, a);
+        else
+            item = complete(s, a, row->path, v, study);
+        llem_set(a, out, llem__leaf(row->path), item);
+    }
+    for (size_t i = 0; *path && given && given->kind == LLEM_MAP && i < given->count; i++) {
+        if (!llem_get(out, given->keys[i]))
+            llem_set(a, out, given->keys[i], llem_copy(a, given->items[i]));
+    }
+    return out;
+}
+
+static const char *absolute_dir(struct llem_arena *a, const char *cwd, const char *path)
+{
+    const char *dir = llem_path_dirname(a, path);
+    const char *full = dir ? llem_path_join(a, cwd, dir) : NULL;
+    char real[PATH_MAX];
+
+    if (full && realpath(full, real))
+        full = llem_arena_strdup(a, real);
+    return full;
+}
+
+static void check_model(struct llem__check *c, const struct llem_value *tree, const char *path)
+{
+    static const char examples[] =
+        "llem run examples/quickstart.yaml, or llem run -m gpt2 -e cpu -d builtin";
+
+    if (!llem_is_null(llem_at(tree, "task.model")))
+        return;
+    for (const struct llem__bad *b = c->bad; b; b = b->next) {
+        if (strcmp(b->path, "task.model") == 0 || strcmp(b->path, "task") == 0)
+            return;
+    }
+    if (path)
+        llem__diag_at(c->diags, path, 1, 1,
+                      "task.model is missing: the hub id or the directory of the model to run.");
+    else
+        llem__diag_at(c->diags, NULL, 0, 0,
+                      "There is nothing to run: name a configuration file or a model, for example %s.",
+                      examples);
+}
+
+llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
+                                   const struct llem_schema *schema, const char *path,
+                                   const llem_setting *settings, size_t count, llem_error *err)
+{
+    enum { USER, FILE_, ENVIRONMENT, SETTINGS, LAYERS };
+    struct llem_value *layers[LAYERS], *merged;
+    struct llem__diags diags = { 0 };
+    struct llem__check check = { .schema = schema, .ctx = ctx };
+    const struct llem__keys *file_keys;
+    llem_config *c = calloc(1, sizeof(*c));
+    llem_errcode rc;
+    bool stop = false;
+    char *cwd = NULL;
+
+    keep_errors(ctx, NULL);
+    if (!c)
+        return llem_fail(err, LLEM_ENOMEM, "There is no memory for a configuration.");
+    check.a = diags.a = &c->arena;
+    check.diags = &diags;
+    c->schema = schema;
+    cwd = getcwd(NULL, 0);
+    c->cwd = llem_arena_strdup(&c->arena, cwd ? cwd : "/");
+    c->path = llem_arena_strdup(&c->arena, path);
+    c->dir = path ? absolute_dir(&c->arena, c->cwd, path) : NULL;
+
+    rc = llem_variables_check(ctx, err);
+    if (rc < 0)
+        goto done;
+    layers[USER] = user_layer(ctx, &c->arena, &rc, err);
+    if (rc < 0)
+        goto done;
+    layers[FILE_] = path ? file_layer(&check, path, &stop) : llem_map(&c->arena);
+    if (stop)
+        goto report;
+    layers[ENVIRONMENT] = llem__variables_layer(ctx, &c->arena, &diags, false);
+    layers[SETTINGS] = settings_layer(&check, settings, count);
+    check.engine = engine_named(layers, LAYERS);
+
+    file_keys = check.keys;
+    merged = llem_map(&c->arena);
+    for (size_t i = 0; i < LAYERS; i++) {
+        check.keys = i == FILE_ ? file_keys : NULL;
+        if (i != FILE_ && !c->arena.oom)
+            (void)mark_sections(layers[i]);
+        layers[i] = llem__check_layer(&check, layers[i]);
+        merged = llem_merge(&c->arena, merged, layers[i]);
+    }
+    check.keys = NULL;
+    if (c->arena.oom)
+        goto report;
+    apply_preset(&check, merged);
+    c->tree = complete(schema, &c->arena, "", merged, 0);
+    c->output = complete(schema, &c->arena, "", merged, LLEM_ROW_STUDY);
+    if (c->arena.oom)
+        goto report;
+    check_model(&check, c->tree, path);
+    llem__check_cross(&check, c->tree);
+
+report:
+    rc = llem__diags_error(&diags, err);
+    if (rc == LLEM_OK && !c->arena.oom) {
+        llem_config_hash(schema, c->tree, c->hash);
+        if (!c->hash[0])
+            c->arena.oom = true;
+    }
+    if (rc < 0)
+        keep_errors(ctx, llem__diags_text(&diags));
+    if (c->arena.oom)
+        rc = llem_fail(err, LLEM_ENOMEM, "There is no memory for a configuration.");
+
+done:
+    free(cwd);
+    if (rc < 0) {
+        if (err && !llem_config_errors(ctx)[0]) {
+            struct llem_arena a = LLEM_ARENA_INIT;
+            struct llem__diags d = { .a = &a };
+            add_error(&d, err);
+            keep_errors(ctx, llem__diags_text(&d));
+            llem_arena_done(&a);
+        }
+        llem_config_free(c);
+        return rc;
+    }
+    *out = c;
+    return LLEM_OK;
+}
+
+void llem_config_free(llem_config *c)
+{
+    if (!c)
+        return;
+    llem_arena_done(&c->arena);
+    free(c);
+}
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+const char *llem_config_engine(const struct llem_config *c)
+{
+    return llem_str_at(c->tree, "engine", "transformers");
+}
+
+const char *llem_config_hash_hex(const llem_config *c)
+{
+    return c->hash;
+}
+
+static const struct llem_value *setting_at(const struct llem_config *c, const char *path)
+{
+    const struct llem_value *v = llem_at(c->tree, path);
+
+    return v ? v : llem_at(c->output, path);
+}
+
+static char *dump(const struct llem_value *v, enum llem_json_style style)
+{
+    struct llem_buf b = LLEM_BUF_INIT(64 << 20);
+    char *text;
+
+    llem_json_dump(&b, v, style);
+    text = llem_buf_take(&b);
+    llem_buf_done(&b);
+    return text;
+}
+
+char *llem_config_json(const llem_config *c)
+{
+    return dump(c->tree, LLEM_JSON_PRETTY);
+}
+
+char *llem_config_get(const llem_config *c, const char *path)
+{
+    const struct llem_value *v = setting_at(c, path);
+
+    return v ? dump(v, LLEM_JSON_COMPACT) : NULL;
+}
+
+char *llem_config_origin(const llem_config *c, const char *path)
+{
+    const struct llem_value *v = setting_at(c, path);
+    struct llem_buf b = LLEM_BUF_INIT(8192);
+    char *text;
+
+    if (!v)
+        return NULL;
+    if (v->file && v->line)
+        llem_buf_addf(&b, "%s:%d:%d", v->file, v->line, v->column);
+    else
+        llem_buf_adds(&b, v->file ? v->file : "default");
+    text = llem_buf_take(&b);
+    llem_buf_done(&b);
+    return text;
+}
+
+static bool is_name(const struct llem_row *row, const char *text)
+{
+    size_t len = strlen(text);
+
+    for (const char *p = row->choices; p && *p; p = strchr(p, '|') ? strchr(p, '|') + 1 : NULL) {
+        if (strncmp(p, text, len) == 0 && (p[len] == '|' || p[len] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+const char *llem_config_path(const struct llem_config *c, struct llem_arena *a, const char *path)
+{
+    const struct llem_row *row = llem_schema_find(c->schema, path);
+    const struct llem_value *v = setting_at(c, path);
+    const char *base, *full;
+    char real[PATH_MAX];
+
+    if (!row || !v || v->kind != LLEM_STRING || !v->s[0])
+        return NULL;
+    if (!(row->flags & LLEM_ROW_PATH) || is_name(row, v->s))
+        return v->s;
+    /* The user's configuration says where results go from wherever one stands. */
+    base = v->source == LLEM_FROM_FILE && c->dir ? c->dir : c->cwd;
+    full = llem_path_join(a, base, v->s);
+    if (!full)
+        return v->s;
+    if (realpath(full, real))
+        return llem_arena_strdup(a, real);
+    if ((row->flags & LLEM_ROW_IS_PATH) || v->s[0] == '/' || llem_starts_with(v->s, "./") ||
+        llem_starts_with(v->s, "../") || v->s[0] == '~')
+        return full;
+    return v->s;
+}
+
+/* ---- provenance --------------------------------------------------------------------------- */
+
+static const char *source_name(uint8_t source)
+{
+    switch ((enum llem_source)source) {
+    case LLEM_FROM_PRESET:
+        return "preset";
+    case LLEM_FROM_USER_CONFIG:
+        return "user_config";
+    case LLEM_FROM_FILE:
+        return "yaml";
+    case LLEM_FROM_ENVIRONMENT:
+        return "environment";
+    case LLEM_FROM_FLAG:
+        return "cli_flag";
+    case LLEM_FROM_SWEEP:
+        return "sweep";
+    case LLEM_FROM_NONE:
+    case LLEM_FROM_DEFAULT:
+        break;
+    }
+    return "default";
+}
+
+struct walk {
+    const struct llem_schema *schema;
+    struct llem_arena *a;
+    void (*leaf)(struct walk *w, const char *path, const struct llem_value *v);
+    struct llem_value *out;
+};
+
+/* Every setting below a section: rows as a whole, extra keys of open sections too. */
+static void walk(struct walk *w, const char *path, const struct llem_value *map)
+{
+    for (size_t i = 0; map->kind == LLEM_MAP && i < map->count; i++) {
+        const char *p = *path ? llem_arena_printf(w->a, "%s.%s", path, map->keys[i])
+                              : llem_arena_strdup(w->a, map->keys[i]);
+        const struct llem_row *row = p ? llem_schema_find(w->schema, p) : NULL;
+        if (!p)
+            return;
+        if (row && row->type == LLEM_TYPE_SECTION && map->items[i]->kind == LLEM_MAP)
+            walk(w, p, map->items[i]);
+        else
+            w->leaf(w, p, map->items[i]);
+    }
+}
+
+static void resolution_leaf(struct walk *w, const char *path, const struct llem_value *v)
+{
+    const struct llem_row *row = llem_schema_find(w->schema, path);
+    struct llem_value *entry, *def = NULL;
+
+    if (v->source == LLEM_FROM_DEFAULT || v->source == LLEM_FROM_NONE)
+        return;
+    if (row)
+        def = llem__row_default(row, w->a);
+    if (def && llem_equal(def, v))
+        return;
+    entry = llem_map(w->a);
+    llem_set(w->a, entry, "effective", llem_copy(w->a, v));
+    llem_set(w->a, entry, "source", llem_string(w->a, source_name(v->source)));
+    if (row && (row->def || (row->flags & LLEM_ROW_NULLABLE)))
+        llem_set(w->a, entry, "default", def);
+    llem_set(w->a, w->out, path, entry);
+}
+
+static int compare_keys(const void *x, const void *y)
+{
+    const struct llem_value *const *a = x, *const *b = y;
+
+    return strcmp((*a)->s, (*b)->s);
+}
+
+/* A copy of the map in the order of its keys. */
+static struct llem_value *sorted(struct llem_arena *a, const struct llem_value *map)
+{
+    struct llem_value *out = llem_map(a);
+    struct llem_value **names = llem_arena_calloc(a, map->count + 1, sizeof(struct llem_value *));
+
+    if (!names)
+        return out;
+    for (size_t i = 0; i < map->count; i++)
+        names[i] = llem_string(a, map->keys[i]);
+    if (a->oom)
+        return out;
+    qsort(names, map->count, sizeof(struct llem_value *), compare_keys);
+    for (size_t i = 0; i < map->count; i++)
+        llem_set(a, out, names[i]->s, llem_get(map, names[i]->s));
+    return out;
+}
+
+struct llem_value *llem_config_resolution(const struct llem_config *c, struct llem_arena *a)
+{
+    struct llem_value *out = llem_map(a);
+    struct walk w = { .schema = c->schema, .a = a, .leaf = resolution_leaf, .out = llem_map(a) };
+
+    walk(&w, "", c->tree);
+    walk(&w, "", c->output);
+    llem_set(a, out, "schema_version", llem_string(a, "1.0"));
+    llem_set(a, out, "overrides", a->oom ? w.out : sorted(a, w.out));
+    return out;
+}
+
+static void provenance_leaf(struct walk *w, const char *path, const struct llem_value *v)
+{
+    struct llem_value *entry;
+
+    if (v->source == LLEM_FROM_DEFAULT || v->source == LLEM_FROM_NONE)
+        return;
+    entry = llem_map(w->a);
+    llem_set(w->a, entry, "source", llem_string(w->a, source_name(v->source)));
+    llem_set(w->a, entry, "file", llem_string(w->a, v->file));
+    llem_set(w->a, entry, "line", v->line ? llem_int(w->a, v->line) : llem_null(w->a));
+    llem_set(w->a, entry, "column", v->line ? llem_int(w->a, v->column) : llem_null(w->a));
+    llem_set(w->a, w->out, path, entry);
+}
+
+struct llem_value *llem_config_provenance(const struct llem_config *c, struct llem_arena *a)
+{
+    struct walk w = { .schema = c->schema, .a = a, .leaf = provenance_leaf, .out = llem_map(a) };
+
+    walk(&w, "", c->tree);
+    walk(&w, "", c->output);
+    return w.out;
+}
