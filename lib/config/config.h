@@ -35,6 +35,8 @@ enum llem_row_flags {
     LLEM_ROW_MIN_OPEN = 1 << 5, /* the lower bound is excluded */
     LLEM_ROW_MAX_OPEN = 1 << 6,
     LLEM_ROW_OPTIONAL = 1 << 7, /* a section that is null when absent (engine sections, lora) */
+    LLEM_ROW_STUDY = 1 << 8,     /* belongs to the study: in llem_config.output, in no hash */
+    LLEM_ROW_IS_PATH = 1 << 9,   /* with LLEM_ROW_PATH: a path always, never a hub id or a name */
 };
 
 /* One setting: feeds parser, validator, hash, --help, man page, completion, JSON Schema, docs. */
