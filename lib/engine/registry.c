@@ -40,7 +40,7 @@ static void free_engines(void *data)
 static const struct llem_engine_class *table_of(const char *name)
 {
     for (size_t i = 0; i < LLEM_COUNT(builtin); i++) {
-        if (strcmp(builtin[i]->name, name) == 0)
+        if (strcmp(builtin[i]->name, name) == 0 && builtin[i]->create)
             return builtin[i];
     }
     return NULL;
