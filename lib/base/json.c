@@ -270,8 +270,22 @@ llem_errcode llem_json_parse(struct llem_arena *a, struct llem_value **out, cons
     struct llem_value *v;
     json_error_t bad;
     llem_errcode rc = LLEM_OK;
+    const char *nul;
     json_t *j;
 
+    /* jansson takes a NUL for the end and would not look at what follows. */
+    nul = len ? memchr(text, 0, len) : NULL;
+    if (nul) {
+        int line = 1, column = 1;
+        const char *p;
+
+        for (p = text; p < nul; p++) {
+            column = *p == '\n' ? 1 : column + 1;
+            line += *p == '\n';
+        }
+        return llem_fail_at(err, LLEM_ECORRUPT, name, line, column,
+                            "this is not valid JSON: there is a NUL byte in it");
+    }
     j = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &bad);
     if (!j) {
         if (json_error_code(&bad) == json_error_out_of_memory)
