@@ -96,7 +96,7 @@ const char *llem__diags_text(struct llem__diags *d)
     for (size_t i = 0; i < d->count; i++)
         add_line(&b, &d->items[i]);
     if (d->truncated)
-        llem_buf_addf(&b, "\nThere are more than %d errors; the others are not shown.",
+        llem_buf_addf(&b, "\nthere are more than %d errors; the others are not shown",
                       LLEM__MAX_DIAGNOSTICS);
     text = llem_arena_strdup(d->a, b.data);
     llem_buf_done(&b);
@@ -343,14 +343,14 @@ static bool in_range(const struct llem_row *row, double d)
 static void out_of_range(struct llem__check *c, const struct llem_row *row,
                          const struct llem_value *v, const struct llem_value *number)
 {
-    llem__diag(c->diags, v, "%s must be %s, but is %s%s%s.", row->path, range(c->a, row),
+    llem__diag(c->diags, v, "%s must be %s, but is %s%s%s", row->path, range(c->a, row),
                llem__show(c->a, number), row->unit ? " " : "", row->unit ? row->unit : "");
 }
 
 static void wrong_kind(struct llem__check *c, const struct llem_row *row,
                        const struct llem_value *v, const char *wanted)
 {
-    llem__diag(c->diags, v, "%s must be %s, but is %s.", row->path, wanted, llem__show(c->a, v));
+    llem__diag(c->diags, v, "%s must be %s, but is %s", row->path, wanted, llem__show(c->a, v));
 }
 
 static void null_refused(struct llem__check *c, const struct llem_row *row,
@@ -358,12 +358,12 @@ static void null_refused(struct llem__check *c, const struct llem_row *row,
 {
     if (row->type == LLEM_TYPE_SECTION)
         llem__diag(c->diags, v,
-                   "%s is empty; put settings below it or remove the key.", row->path);
+                   "%s is empty; put settings below it or remove the key", row->path);
     else if (row->def)
-        llem__diag(c->diags, v, "%s cannot be null; leave it out for its default %s.", row->path,
+        llem__diag(c->diags, v, "%s cannot be null; leave it out for its default %s", row->path,
                    row->def);
     else
-        llem__diag(c->diags, v, "%s cannot be null.", row->path);
+        llem__diag(c->diags, v, "%s cannot be null", row->path);
 }
 
 /* Names of old or neighbouring tools that mean one of ours. */
@@ -392,7 +392,7 @@ static struct llem_value *check_enum(struct llem__check *c, const struct llem_ro
                     return llem_int(c->a, i);
             }
         }
-        llem__diag(c->diags, v, "%s must be %s, but is %s.", row->path,
+        llem__diag(c->diags, v, "%s must be %s, but is %s", row->path,
                    llem__alternatives(c->a, row->choices, " or "), llem__show(c->a, v));
         return NULL;
     }
@@ -421,12 +421,12 @@ static struct llem_value *check_enum(struct llem__check *c, const struct llem_ro
     if (v->kind == LLEM_BOOL && v->line)
         llem__diag(c->diags, v,
                    "%s must be %s, but is %s (YAML reads yes, no, on and off as true and false; "
-                   "put such a word in quotes).",
+                   "put such a word in quotes)",
                    row->path, llem__alternatives(c->a, row->choices, " or "), llem__show(c->a, v));
     else
         llem__diag(c->diags, v, "%s must be %s, but is %s%s%s%s", row->path,
                    llem__alternatives(c->a, row->choices, " or "), llem__show(c->a, v),
-                   near ? "; did you mean \"" : ".", near ? near : "", near ? "\"?" : "");
+                   near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
     return NULL;
 }
 
@@ -436,7 +436,7 @@ static bool finite_everywhere(struct llem__check *c, const struct llem_row *row,
     bool ok = true;
 
     if (v->kind == LLEM_REAL && !isfinite(v->d)) {
-        llem__diag(c->diags, v, "A value below %s is %s, which is no number a setting can have.",
+        llem__diag(c->diags, v, "a value below %s is %s, which is no number a setting can have",
                    row->path, llem__show(c->a, v));
         return false;
     }
@@ -501,9 +501,9 @@ struct llem_value *llem__check_value(struct llem__check *c, const struct llem_ro
             bool simple = v->kind == LLEM_BOOL || v->kind == LLEM_INT || v->kind == LLEM_REAL;
             wrong_kind(c, row, v, simple ? "text (put it in quotes)" : "text");
         } else if (strlen(v->s) != v->len) {
-            llem__diag(c->diags, v, "%s must not hold a NUL character.", row->path);
+            llem__diag(c->diags, v, "%s must not hold a NUL character", row->path);
         } else if ((double)v->len < row->min) {
-            llem__diag(c->diags, v, "%s must not be empty.", row->path);
+            llem__diag(c->diags, v, "%s must not be empty", row->path);
         } else {
             out = llem_stringn(c->a, v->s, v->len);
         }
@@ -526,7 +526,7 @@ struct llem_value *llem__check_value(struct llem__check *c, const struct llem_ro
         out = llem_copy(c->a, v);
         for (size_t k = 0; k < v->count; k++) {
             if (v->items[k]->kind != LLEM_STRING) {
-                llem__diag(c->diags, v->items[k], "%s must be a list of text, but holds %s.",
+                llem__diag(c->diags, v->items[k], "%s must be a list of text, but holds %s",
                            row->path, llem__show(c->a, v->items[k]));
                 out = NULL;
             }
@@ -548,7 +548,6 @@ struct llem_value *llem__check_value(struct llem__check *c, const struct llem_ro
 static const struct {
     const char *section, *key, *now;
 } renamed_keys[] = {
-    { "", "model", "task.model" },
     { "", "model_name", "task.model" },
     { "", "pytorch", "transformers" },
     { "", "backend", "engine" },
@@ -593,37 +592,75 @@ static const struct {
     { "images", "belongs to the user's configuration or to a study file" },
 };
 
+/* The engine hints are about; a name that is no engine's is a slip of its own. */
 static const char *engine_of(const struct llem__check *c)
 {
-    return c->engine ? c->engine : "transformers";
+    for (size_t i = 0; c->engine && c->schema->engines[i]; i++) {
+        if (strcmp(c->schema->engines[i], c->engine) == 0)
+            return c->engine;
+    }
+    return "transformers";
 }
 
-/* Another row whose last part is this key: shared ones first, then those of the engine in force. */
+/* True if a row belongs to an engine's section; *own: to the one in force. */
+static bool of_an_engine(const struct llem__check *c, const struct llem_row *row, bool *own)
+{
+    const char *engine = engine_of(c);
+
+    for (size_t i = 0; c->schema->engines[i]; i++) {
+        size_t n = strlen(c->schema->engines[i]);
+        if (strncmp(row->path, c->schema->engines[i], n) == 0 &&
+            (row->path[n] == '.' || row->path[n] == '\0')) {
+            *own = strcmp(c->schema->engines[i], engine) == 0;
+            return true;
+        }
+    }
+    *own = false;
+    return false;
+}
+
+/* Another row whose last part is this key: a shared one, else one of the engine in force. */
 static const char *same_leaf(const struct llem__check *c, const char *section, const char *key)
 {
-    const char *engine = engine_of(c), *found = NULL;
-    size_t len = strlen(engine);
+    const char *found = NULL;
 
     for (size_t i = 0; i < c->schema->count; i++) {
         const struct llem_row *row = c->schema->rows[i];
-        bool own = strncmp(row->path, engine, len) == 0 && row->path[len] == '.';
-        bool shared = true;
-        if (strcmp(llem__leaf(row->path), key) != 0 || strcmp(row->path, key) == 0)
+        bool own;
+        if (strcmp(llem__leaf(row->path), key) != 0 || (row->flags & LLEM_ROW_STUDY) ||
+            strcmp(row->path, key) == 0 || llem__is_child(section, row))
             continue;
-        for (size_t k = 0; c->schema->engines[k]; k++) {
-            size_t n = strlen(c->schema->engines[k]);
-            if (strncmp(row->path, c->schema->engines[k], n) == 0 &&
-                (row->path[n] == '.' || row->path[n] == '\0'))
-                shared = false;
-        }
-        if (row->flags & LLEM_ROW_STUDY)
-            continue;
-        if (llem__is_child(section, row))
-            continue;
-        if ((shared || own) && (!found || own < shared))
+        if (!of_an_engine(c, row, &own))
+            return row->path;
+        if (own && !found)
             found = row->path;
     }
     return found;
+}
+
+static bool hidden_engine(const struct llem__check *c, const char *name)
+{
+    bool known = false;
+
+    for (size_t i = 0; c->schema->engines[i]; i++)
+        known = known || strcmp(c->schema->engines[i], name) == 0;
+    for (size_t i = 0; known && c->schema->visible[i]; i++)
+        known = strcmp(c->schema->visible[i], name) != 0;
+    return known;
+}
+
+/* Where a key that is spelled right belongs; NULL if nowhere. */
+static const char *moved_to(struct llem__check *c, const char *section, const char *key)
+{
+    for (size_t i = 0; i < LLEM_COUNT(renamed_keys); i++) {
+        if (strcmp(renamed_keys[i].section, section) != 0 || strcmp(renamed_keys[i].key, key) != 0)
+            continue;
+        if (llem_starts_with(renamed_keys[i].now, "%s"))
+            return llem_arena_printf(c->a, "%s%s", engine_of(c), renamed_keys[i].now + 2);
+        if (llem_schema_find(c->schema, renamed_keys[i].now))
+            return renamed_keys[i].now;
+    }
+    return same_leaf(c, section, key);
 }
 
 /* The key that was meant, NULL if nothing is near. *moved: it is another place, not another spelling. */
@@ -633,35 +670,31 @@ static const char *meant(struct llem__check *c, const char *section, const char 
     size_t n = 0;
 
     *moved = true;
-    for (size_t i = 0; i < LLEM_COUNT(renamed_keys); i++) {
-        if (strcmp(renamed_keys[i].section, section) != 0 || strcmp(renamed_keys[i].key, key) != 0)
-            continue;
-        if (llem_starts_with(renamed_keys[i].now, "%s"))
-            return llem_arena_printf(c->a, "%s%s", engine_of(c), renamed_keys[i].now + 2);
-        if (llem_schema_find(c->schema, renamed_keys[i].now))
-            return renamed_keys[i].now;
-    }
-    near = same_leaf(c, section, key);
-    if (near)
+    near = moved_to(c, section, key);
+    if (near || !names)
         return near;
     *moved = false;
-    for (size_t i = 0; names && i < c->schema->count; i++) {
+    for (size_t i = 0; i < c->schema->count; i++) {
         const struct llem_row *row = c->schema->rows[i];
-        bool hidden = false;
-        if (!llem__is_child(section, row) || (row->type == LLEM_TYPE_ANY))
-            continue;
-        if (!*section) {
-            bool engine = false;
-            for (size_t k = 0; c->schema->engines[k]; k++)
-                engine = engine || strcmp(c->schema->engines[k], row->path) == 0;
-            for (size_t k = 0; engine && !hidden && c->schema->visible[k]; k++)
-                engine = engine && strcmp(c->schema->visible[k], row->path) != 0;
-            hidden = engine;
-        }
-        if (!hidden)
+        if (llem__is_child(section, row) && row->type != LLEM_TYPE_ANY &&
+            !hidden_engine(c, row->path))
             names[n++] = llem__leaf(row->path);
     }
-    return names ? llem_nearest(key, names) : NULL;
+    near = llem_nearest(key, names);
+    if (near)
+        return near;
+    /* A slip in a name that belongs elsewhere. */
+    *moved = true;
+    n = 0;
+    for (size_t i = 0; i < c->schema->count; i++) {
+        const struct llem_row *row = c->schema->rows[i];
+        bool own;
+        if (!(row->flags & LLEM_ROW_STUDY) && (!of_an_engine(c, row, &own) || own))
+            names[n++] = llem__leaf(row->path);
+    }
+    names[n] = NULL;
+    near = strlen(key) > 3 ? llem_nearest(key, names) : NULL;
+    return near ? moved_to(c, section, near) : NULL;
 }
 
 static void key_place(const struct llem__check *c, const struct llem_value *v, int *line,
@@ -686,7 +719,8 @@ static const char *children(struct llem__check *c, const char *section)
 
     for (size_t i = 0; i < c->schema->count; i++) {
         const struct llem_row *row = c->schema->rows[i];
-        if (llem__is_child(section, row) && row->type != LLEM_TYPE_ANY)
+        if (llem__is_child(section, row) && row->type != LLEM_TYPE_ANY &&
+            !hidden_engine(c, row->path))
             llem_buf_addf(&b, "%s%s", b.len ? ", " : "", llem__leaf(row->path));
     }
     text = llem_arena_strdup(c->a, b.data);
@@ -705,7 +739,7 @@ static void unknown_key(struct llem__check *c, const char *section, const char *
     key_place(c, v, &line, &column);
     for (size_t i = 0; !*section && i < LLEM_COUNT(elsewhere); i++) {
         if (strcmp(elsewhere[i].key, key) == 0) {
-            llem__diag_at(c->diags, v->file, line, column, "The key %s %s.", shown,
+            llem__diag_at(c->diags, v->file, line, column, "the key %s %s", shown,
                           elsewhere[i].sentence);
             return;
         }
@@ -713,13 +747,13 @@ static void unknown_key(struct llem__check *c, const char *section, const char *
     near = meant(c, section, key, &moved);
     const char *in = *section ? " in " : "";
     if (near && moved)
-        llem__diag_at(c->diags, v->file, line, column, "Unknown key %s%s%s; write it as %s.", shown,
+        llem__diag_at(c->diags, v->file, line, column, "unknown key %s%s%s; write it as %s", shown,
                       in, section, near);
     else if (near)
         llem__diag_at(c->diags, v->file, line, column,
-                      "Unknown key %s%s%s; did you mean \"%s\"?", shown, in, section, near);
+                      "unknown key %s%s%s; did you mean \"%s\"?", shown, in, section, near);
     else
-        llem__diag_at(c->diags, v->file, line, column, "Unknown key %s%s%s; the keys there are %s.",
+        llem__diag_at(c->diags, v->file, line, column, "unknown key %s%s%s; the keys there are %s",
                       shown, in, *section ? section : " at the top level", children(c, section));
 }
 
@@ -788,7 +822,7 @@ static struct llem_value *check_section(struct llem__check *c, const char *secti
         } else if (strcmp(row->path, "task.dataset") == 0 && item->kind == LLEM_STRING) {
             llem__diag(c->diags, item,
                        "task.dataset is a section; write the name of the dataset as "
-                       "task.dataset.source: %s.",
+                       "task.dataset.source: %s",
                        item->s);
             remember_bad(c, row->path);
             continue;
@@ -863,8 +897,8 @@ static void check_engine_sections(struct llem__check *c, const struct llem_value
         if (llem_is_null(section) || strcmp(name, engine) == 0)
             continue;
         llem__diag(c->diags, section,
-                      "The section %s is only for engine: %s, but the engine is %s; remove the "
-                      "section or set the engine.",
+                      "the section %s is only for engine: %s, but the engine is %s; remove the "
+                      "section or set the engine",
                       name, name, engine);
     }
 }
@@ -877,9 +911,9 @@ static void check_passthrough(struct llem__check *c, const struct llem_value *tr
     bool closed = section && !(section->flags & LLEM_ROW_OPEN);
 
     if (closed && !llem_is_null(extra))
-        llem__diag(c->diags, extra, "The engine %s takes no passthrough_kwargs.", engine);
+        llem__diag(c->diags, extra, "the engine %s takes no passthrough_kwargs", engine);
     if (closed && given(tree, "lora"))
-        llem__diag(c->diags, llem_get(tree, "lora"), "The engine %s takes no lora adapter.", engine);
+        llem__diag(c->diags, llem_get(tree, "lora"), "the engine %s takes no lora adapter", engine);
     for (size_t i = 0; extra && extra->kind == LLEM_MAP && i < extra->count; i++) {
         const struct llem_row *row = strchr(extra->keys[i], '.')
                                          ? NULL
@@ -890,7 +924,7 @@ static void check_passthrough(struct llem__check *c, const struct llem_value *tr
         key_place(c, extra->items[i], &line, &column);
         llem__diag_at(c->diags, extra->items[i]->file, line, column,
                       "passthrough_kwargs must not hold \"%s\", which is a setting of its own; "
-                      "write it at the top level.",
+                      "write it at the top level",
                       extra->keys[i]);
     }
 }
@@ -908,18 +942,18 @@ void llem__check_cross(struct llem__check *c, const struct llem_value *tree)
         is_text(tree, "transformers.dtype", "float32"))
         llem__diag(c->diags, llem_at(tree, "transformers.attn_implementation"),
                    "transformers.attn_implementation: %s needs transformers.dtype float16 or "
-                   "bfloat16, but the dtype is float32.",
+                   "bfloat16, but the dtype is float32",
                    llem_str_at(tree, "transformers.attn_implementation", ""));
 
     if (llem_bool_at(tree, "transformers.load_in_4bit", false) &&
         llem_bool_at(tree, "transformers.load_in_8bit", false))
         llem__diag(c->diags, llem_at(tree, "transformers.load_in_8bit"),
-                   "transformers.load_in_4bit and transformers.load_in_8bit cannot both be true.");
+                   "transformers.load_in_4bit and transformers.load_in_8bit cannot both be true");
 
     for (size_t i = 0; i < LLEM_COUNT(dependent); i++) {
         if (given(tree, dependent[i].setting) &&
             !llem_bool_at(tree, dependent[i].needs, false) && !refused(c, dependent[i].needs))
-            llem__diag(c->diags, llem_at(tree, dependent[i].setting), "%s needs %s: true.",
+            llem__diag(c->diags, llem_at(tree, dependent[i].setting), "%s needs %s: true",
                        dependent[i].setting, dependent[i].needs);
     }
 
@@ -927,12 +961,12 @@ void llem__check_cross(struct llem__check *c, const struct llem_value *tree)
     if (given(tree, "transformers.cache_implementation") && v && v->kind == LLEM_BOOL && !v->b)
         llem__diag(c->diags, llem_at(tree, "transformers.cache_implementation"),
                    "transformers.cache_implementation needs transformers.use_cache true or unset, "
-                   "but it is false.");
+                   "but it is false");
 
     for (size_t i = 0; i < LLEM_COUNT(exclusive); i++) {
         if (given(tree, exclusive[i].first) && given(tree, exclusive[i].second))
             llem__diag(c->diags, llem_at(tree, exclusive[i].first),
-                       "%s and %s cannot both be set.", exclusive[i].first, exclusive[i].second);
+                       "%s and %s cannot both be set", exclusive[i].first, exclusive[i].second);
     }
 
     batched = llem_int_at(tree, "vllm.engine.max_num_batched_tokens", 0);
@@ -940,11 +974,11 @@ void llem__check_cross(struct llem__check *c, const struct llem_value *tree)
     if (batched > 0 && batched < model_len)
         llem__diag(c->diags, llem_at(tree, "vllm.engine.max_num_batched_tokens"),
                    "vllm.engine.max_num_batched_tokens must be at least vllm.engine.max_model_len "
-                   "(%lld tokens), so that one full sequence fits, but is %lld tokens.",
+                   "(%lld tokens), so that one full sequence fits, but is %lld tokens",
                    (long long)model_len, (long long)batched);
 
     if (given(tree, "lora") && !refused(c, "lora.adapter_id") && !refused(c, "lora.adapter_path") &&
         given(tree, "lora.adapter_id") == given(tree, "lora.adapter_path"))
         llem__diag(c->diags, llem_at(tree, "lora"),
-                   "lora needs exactly one of adapter_id and adapter_path.");
+                   "lora needs exactly one of adapter_id and adapter_path");
 }

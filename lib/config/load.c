@@ -72,12 +72,12 @@ static struct llem_value *file_layer(struct llem__check *c, const char *path, bo
     }
     c->keys = keys;
     if (root->kind == LLEM_NULL) {
-        llem__diag_at(c->diags, path, 1, 1, "The file is empty; it must at least set task.model.");
+        llem__diag_at(c->diags, path, 1, 1, "the file is empty; it must at least set task.model");
         return llem_map(c->a);
     }
     if (root->kind != LLEM_MAP) {
         llem__diag_at(c->diags, path, root->line, root->column,
-                      "A configuration must be a map of settings, but this is %s.",
+                      "a configuration must be a map of settings, but this is %s",
                       llem__show(c->a, root));
         return llem_map(c->a);
     }
@@ -91,8 +91,8 @@ static struct llem_value *file_layer(struct llem__check *c, const char *path, bo
             }
         }
         llem__diag_at(c->diags, path, line, column,
-                      "The key \"%s\" makes this a study of several experiments, which this version "
-                      "cannot run yet; write one file for each experiment.",
+                      "the key \"%s\" makes this a study of several experiments, which this version "
+                      "cannot run yet; write one file for each experiment",
                       key);
         return llem_map(c->a);
     }
@@ -120,18 +120,18 @@ static struct llem_value *settings_layer(struct llem__check *c, const llem_setti
 
         if (!s->path || !valid_setting_path(s->path)) {
             llem__diag_at(c->diags, origin, 0, 0,
-                          "\"%s\" is no name of a setting; write one like task.model.",
+                          "\"%s\" is no name of a setting; write one like task.model",
                           s->path ? s->path : "");
             continue;
         }
         if (!llem_utf8_valid(text, strlen(text)) || !llem_utf8_valid(s->path, strlen(s->path))) {
-            llem__diag_at(c->diags, origin, 0, 0, "The value of %s is not valid UTF-8.",
+            llem__diag_at(c->diags, origin, 0, 0, "the value of %s is not valid UTF-8",
                           llem_utf8_valid(s->path, strlen(s->path)) ? s->path : "a setting");
             continue;
         }
         v = s->literal ? llem_string(c->a, text) : llem_yaml_scalar(c->a, text);
         if (!v) {
-            llem__diag_at(c->diags, origin, 0, 0, "The value of %s cannot be read: %s.", s->path,
+            llem__diag_at(c->diags, origin, 0, 0, "the value of %s cannot be read: %s", s->path,
                           text);
             continue;
         }
@@ -139,7 +139,7 @@ static struct llem_value *settings_layer(struct llem__check *c, const llem_setti
             llem__mark(v, LLEM_FROM_FLAG, origin);
         if (!llem_set_at(c->a, layer, s->path, v) && !c->a->oom)
             llem__diag_at(c->diags, origin, 0, 0,
-                          "%s cannot be set, because a section around it has been given a value.",
+                          "%s cannot be set, because a section around it has been given a value",
                           s->path);
     }
     return layer;
@@ -195,7 +195,7 @@ static void apply_preset(struct llem__check *c, struct llem_value *tree)
         const struct llem_row *own = llem_schema_find(c->schema, engine);
         if (!row && own && !(own->flags & LLEM_ROW_OPEN)) {
             llem__diag(c->diags, origin,
-                       "sampling_preset: %s sets %s, which the engine %s does not have.", name,
+                       "sampling_preset: %s sets %s, which the engine %s does not have", name,
                        values->keys[i], engine);
             continue;
         }
@@ -265,10 +265,10 @@ static void check_model(struct llem__check *c, const struct llem_value *tree, co
     }
     if (path)
         llem__diag_at(c->diags, path, 1, 1,
-                      "task.model is missing: the hub id or the directory of the model to run.");
+                      "task.model is missing: the hub id or the directory of the model to run");
     else
         llem__diag_at(c->diags, NULL, 0, 0,
-                      "There is nothing to run: name a configuration file or a model, for example %s.",
+                      "there is nothing to run: name a configuration file or a model, for example %s",
                       examples);
 }
 
@@ -288,7 +288,7 @@ llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
 
     keep_errors(ctx, NULL);
     if (!c)
-        return llem_fail(err, LLEM_ENOMEM, "There is no memory for a configuration.");
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for a configuration");
     check.a = diags.a = &c->arena;
     check.diags = &diags;
     c->schema = schema;
@@ -340,7 +340,7 @@ report:
     if (rc < 0)
         keep_errors(ctx, llem__diags_text(&diags));
     if (c->arena.oom)
-        rc = llem_fail(err, LLEM_ENOMEM, "There is no memory for a configuration.");
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory for a configuration");
 
 done:
     free(cwd);

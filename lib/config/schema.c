@@ -163,7 +163,7 @@ llem_errcode llem_schema_new(struct llem_schema **out, const struct llem_engine_
     llem_errcode rc;
 
     if (!s)
-        return llem_fail(err, LLEM_ENOMEM, "There is no memory for the schema.");
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for the schema");
     for (const struct llem_row *r = llem_shared_rows; r->path; r++)
         total++;
     for (size_t i = 0; i < count; i++) {
@@ -213,7 +213,7 @@ llem_errcode llem_schema_new(struct llem_schema **out, const struct llem_engine_
 
 done:
     if (s->arena.oom || choices.failed) {
-        rc = llem_fail(err, LLEM_ENOMEM, "There is no memory for the schema.");
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory for the schema");
         llem_schema_free(s);
     } else {
         rc = LLEM_OK;
@@ -229,7 +229,7 @@ llem_errcode llem__schema_of(struct llem_schema **out, const struct llem_row *ro
     size_t total = 0;
 
     if (!s)
-        return llem_fail(err, LLEM_ENOMEM, "There is no memory for the schema.");
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for the schema");
     for (const struct llem_row *r = rows; r->path; r++)
         total++;
     s->rows = llem_arena_calloc(&s->arena, total + 1, sizeof(*s->rows));
@@ -238,7 +238,7 @@ llem_errcode llem__schema_of(struct llem_schema **out, const struct llem_row *ro
     s->visible = s->engines;
     if (s->arena.oom) {
         llem_schema_free(s);
-        return llem_fail(err, LLEM_ENOMEM, "There is no memory for the schema.");
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for the schema");
     }
     for (const struct llem_row *r = rows; r->path; r++)
         add_row(s, r);
@@ -318,7 +318,7 @@ static llem_errcode flag_of(const struct llem_value *option, const char *key, un
     if (!v)
         return LLEM_OK;
     if (v->kind != LLEM_BOOL)
-        return bad_option(err, v, "%s of an option must be true or false.", key);
+        return bad_option(err, v, "%s of an option must be true or false", key);
     if (v->b)
         *flags |= flag;
     return LLEM_OK;
@@ -336,7 +336,7 @@ static llem_errcode bound_of(const struct llem_value *option, const char *key, d
     else if (v->kind == LLEM_REAL && isfinite(v->d))
         *bound = v->d;
     else
-        return bad_option(err, v, "%s of an option must be a number.", key);
+        return bad_option(err, v, "%s of an option must be a number", key);
     return LLEM_OK;
 }
 
@@ -348,7 +348,7 @@ static llem_errcode text_of(const struct llem_value *option, const char *key, co
     if (!v)
         return LLEM_OK;
     if (v->kind != LLEM_STRING || strlen(v->s) != v->len)
-        return bad_option(err, v, "%s of an option must be text.", key);
+        return bad_option(err, v, "%s of an option must be text", key);
     *text = v->s;
     return LLEM_OK;
 }
@@ -361,13 +361,13 @@ static llem_errcode choices_of(const struct llem_value *option, struct llem_row 
     llem_errcode rc = LLEM_OK;
 
     if (!list && row->type == LLEM_TYPE_ENUM)
-        return bad_option(err, option, "An option of type enum needs choices.");
+        return bad_option(err, option, "an option of type enum needs choices");
     if (!list)
         return LLEM_OK;
     if (row->type != LLEM_TYPE_ENUM)
-        return bad_option(err, list, "Only an option of type enum has choices.");
+        return bad_option(err, list, "only an option of type enum has choices");
     if (list->kind != LLEM_LIST || list->count == 0)
-        return bad_option(err, list, "choices of an option must be a list.");
+        return bad_option(err, list, "choices of an option must be a list");
     if (list->items[0]->kind == LLEM_INT)
         row->type = LLEM_TYPE_INT_ENUM;
     for (size_t i = 0; i < list->count && rc == LLEM_OK; i++) {
@@ -380,7 +380,7 @@ static llem_errcode choices_of(const struct llem_value *option, struct llem_row 
         else
             rc = bad_option(err, v,
                             "choices of an option must be all text or all whole numbers; put words "
-                            "like off in quotes.");
+                            "like off in quotes");
     }
     if (rc == LLEM_OK)
         row->choices = llem_arena_strdup(a, b.data);
@@ -419,7 +419,7 @@ static llem_errcode default_of(const struct llem_value *option, struct llem_row 
         return LLEM_OK;
     }
     if (row->type == LLEM_TYPE_SECTION)
-        return bad_option(err, v, "A section has no default.");
+        return bad_option(err, v, "a section has no default");
     good = llem__check_value(&check, row, v);
     if (!good)
         return llem__diags_error(&diags, err);
@@ -437,14 +437,14 @@ static llem_errcode row_of(struct llem_row *row, const struct llem_value *option
     bool known = false;
 
     if (option->kind != LLEM_MAP)
-        return bad_option(err, option, "Each option must be a map.");
+        return bad_option(err, option, "each option must be a map");
     for (size_t i = 0; i < option->count; i++) {
         bool found = false;
         for (size_t k = 0; option_keys[k]; k++)
             found = found || strcmp(option_keys[k], option->keys[i]) == 0;
         if (!found) {
             const char *near = llem_nearest(option->keys[i], option_keys);
-            return bad_option(err, option->items[i], "Unknown key \"%s\" of an option%s%s%s.",
+            return bad_option(err, option->items[i], "unknown key \"%s\" of an option%s%s%s",
                               option->keys[i], near ? "; did you mean \"" : "", near ? near : "",
                               near ? "\"?" : "");
         }
@@ -475,9 +475,9 @@ static llem_errcode row_of(struct llem_row *row, const struct llem_value *option
     if (rc < 0)
         return rc;
     if (!path)
-        return bad_option(err, option, "An option needs a path.");
+        return bad_option(err, option, "an option needs a path");
     if (!type)
-        return bad_option(err, option, "The option \"%s\" needs a type.", path);
+        return bad_option(err, option, "the option \"%s\" needs a type", path);
     for (size_t i = 0; i < LLEM_COUNT(type_names); i++) {
         if (strcmp(type_names[i].name, type) == 0) {
             row->type = type_names[i].type;
@@ -487,7 +487,7 @@ static llem_errcode row_of(struct llem_row *row, const struct llem_value *option
     if (!known)
         return bad_option(err, llem_get(option, "type"),
                           "\"%s\" is no type of an option; the types are section, bool, int, real, "
-                          "string, enum, map and list.",
+                          "string, enum, map and list",
                           type);
     if (strcmp(path, ".") == 0 && row->type == LLEM_TYPE_SECTION)
         row->path = llem_arena_strdup(a, engine);
@@ -495,11 +495,11 @@ static llem_errcode row_of(struct llem_row *row, const struct llem_value *option
         row->path = llem_arena_printf(a, "%s.%s", engine, path);
     else
         return bad_option(err, llem_get(option, "path"),
-                          "\"%s\" is no path of an option; write name or section.name.", path);
+                          "\"%s\" is no path of an option; write name or section.name", path);
     if ((row->flags & LLEM_ROW_OPEN) && row->type != LLEM_TYPE_SECTION)
-        return bad_option(err, option, "Only a section can be open.");
+        return bad_option(err, option, "only a section can be open");
     if (row->min > row->max)
-        return bad_option(err, option, "min of the option \"%s\" is above its max.", path);
+        return bad_option(err, option, "min of the option \"%s\" is above its max", path);
     if (row->type == LLEM_TYPE_STRING && !isfinite(row->min))
         row->min = 0;
     if (row->type == LLEM_TYPE_SECTION)
@@ -539,10 +539,10 @@ llem_errcode llem_rows_from_value(const struct llem_row **out, const struct llem
 
     if (!options || options->kind == LLEM_NULL) {
         *out = llem_arena_calloc(a, 1, sizeof(*rows));
-        return *out ? LLEM_OK : llem_fail(err, LLEM_ENOMEM, "There is no memory for options.");
+        return *out ? LLEM_OK : llem_fail(err, LLEM_ENOMEM, "out of memory for options");
     }
     if (options->kind != LLEM_LIST)
-        return bad_option(err, options, "options must be a list.");
+        return bad_option(err, options, "options must be a list");
     for (size_t i = 0; i < options->count; i++) {
         const char *path = llem_str_at(options->items[i], "path", "");
         room += 2;
@@ -551,17 +551,17 @@ llem_errcode llem_rows_from_value(const struct llem_row **out, const struct llem
     }
     rows = llem_arena_calloc(a, room, sizeof(*rows));
     if (!rows)
-        return llem_fail(err, LLEM_ENOMEM, "There is no memory for options.");
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for options");
     for (size_t i = 0; i < options->count; i++) {
         struct llem_row row = { 0 };
         rc = row_of(&row, options->items[i], engine, a, err);
         if (rc < 0)
             return rc;
         if (a->oom)
-            return llem_fail(err, LLEM_ENOMEM, "There is no memory for options.");
+            return llem_fail(err, LLEM_ENOMEM, "out of memory for options");
         for (size_t k = 0; k < count; k++) {
             if (strcmp(rows[k].path, row.path) == 0)
-                return bad_option(err, options->items[i], "The option \"%s\" stands here twice.",
+                return bad_option(err, options->items[i], "the option \"%s\" stands here twice",
                                   row.path);
         }
         rows[count++] = row;
@@ -570,11 +570,11 @@ llem_errcode llem_rows_from_value(const struct llem_row **out, const struct llem
     for (size_t i = 0; i < declared; i++)
         add_sections(rows, &count, rows[i].path, a);
     if (a->oom)
-        return llem_fail(err, LLEM_ENOMEM, "There is no memory for options.");
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for options");
     for (size_t i = 0; i < count; i++) {
         for (size_t k = 0; k < count; k++) {
             if (rows[i].type != LLEM_TYPE_SECTION && llem__is_child(rows[i].path, &rows[k]))
-                return bad_option(err, options, "\"%s\" is no section, so it cannot hold \"%s\".",
+                return bad_option(err, options, "\"%s\" is no section, so it cannot hold \"%s\"",
                                   rows[i].path, rows[k].path);
         }
     }

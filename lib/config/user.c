@@ -44,10 +44,10 @@ static void check_runner(struct llem__diags *d, const struct llem_value *v, cons
             return;
     }
     if (llem_starts_with(v->s, "singularity"))
-        llem__diag(d, v, "%s: singularity is not supported; use docker or local.", path);
+        llem__diag(d, v, "%s: singularity is not supported; use docker or local", path);
     else
         llem__diag(d, v,
-                   "%s must be auto, local, local:PATH, docker or docker:IMAGE, but is \"%s\".",
+                   "%s must be auto, local, local:PATH, docker or docker:IMAGE, but is \"%s\"",
                    path, v->s);
 }
 
@@ -99,7 +99,7 @@ static llem_errcode load(llem_ctx *ctx, struct user *u, llem_error *err)
             return rc;
         if (file->kind != LLEM_MAP && file->kind != LLEM_NULL)
             return llem_fail_at(err, LLEM_ECONFIG, ctx->user_config_path, file->line, file->column,
-                                "The user's configuration must be a map of settings, but is %s.",
+                                "the user's configuration must be a map of settings, but is %s",
                                 llem__show(&u->arena, file));
         if (file->kind == LLEM_MAP) {
             llem__mark(file, LLEM_FROM_USER_CONFIG, NULL);
@@ -117,7 +117,7 @@ static llem_errcode load(llem_ctx *ctx, struct user *u, llem_error *err)
     }
     rc = llem__diags_error(&diags, err);
     if (rc == LLEM_OK && u->arena.oom)
-        rc = llem_fail(err, LLEM_ENOMEM, "There is no memory for the user's configuration.");
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory for the user's configuration");
     return rc;
 }
 
@@ -129,7 +129,7 @@ llem_errcode llem_user_config(llem_ctx *ctx, const struct llem_value **out, llem
     if (!u) {
         u = calloc(1, sizeof(*u));
         if (!u)
-            return llem_fail(err, LLEM_ENOMEM, "There is no memory for the user's configuration.");
+            return llem_fail(err, LLEM_ENOMEM, "out of memory for the user's configuration");
         rc = load(ctx, u, err);
         if (rc < 0) {
             free_user(u);

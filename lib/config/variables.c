@@ -77,13 +77,13 @@ static struct llem_value *value_of(const struct llem_variable *var, const char *
                                    struct llem_arena *a, struct llem__diags *d)
 {
     struct llem__check check = { .a = a, .diags = d };
-    struct llem_row row = { .path = "The value", .type = var->type, .choices = var->choices };
+    struct llem_row row = { .path = "the value", .type = var->type, .choices = var->choices };
     struct llem_value *v;
     bool user;
     const struct llem_row *known = row_of(var->row, &user);
 
     if (!llem_utf8_valid(text, strlen(text))) {
-        llem__diag_at(d, var->name, 0, 0, "The value is not valid UTF-8.");
+        llem__diag_at(d, var->name, 0, 0, "the value is not valid UTF-8");
         return NULL;
     }
     if (var->sets) {
@@ -95,7 +95,7 @@ static struct llem_value *value_of(const struct llem_variable *var, const char *
     row.max = __builtin_inf();
     if (known) {
         row = *known;
-        row.path = "The value";
+        row.path = "the value";
     }
     if (var->type == LLEM_TYPE_ENUM)
         text = same_word(a, row.choices, text);

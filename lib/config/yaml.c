@@ -338,10 +338,10 @@ static void complain_syntax(struct reader *r)
 
     if (e && e->msg)
         llem_fail_at(r->err, LLEM_ECONFIG, r->name, e->line > 0 ? e->line : 1,
-                     e->column > 0 ? e->column : 1, "This is not valid %s: %s.",
+                     e->column > 0 ? e->column : 1, "this is not valid %s: %s",
                      r->json ? "JSON" : "YAML", e->msg);
     else
-        llem_fail_at(r->err, LLEM_ECONFIG, r->name, 1, 1, "This is not valid %s.",
+        llem_fail_at(r->err, LLEM_ECONFIG, r->name, 1, 1, "this is not valid %s",
                      r->json ? "JSON" : "YAML");
 }
 
@@ -375,7 +375,7 @@ static bool count_nodes(struct reader *r, struct fy_event *e, size_t nodes)
     r->nodes += nodes;
     if (r->nodes <= LLEM__YAML_MAX_NODES)
         return true;
-    complain(r, e, "The file holds more than %d values, with its aliases written out.",
+    complain(r, e, "the file holds more than %d values, with its aliases written out",
              LLEM__YAML_MAX_NODES);
     return false;
 }
@@ -439,7 +439,7 @@ static bool tag_of(struct reader *r, struct fy_event *e, struct fy_token *token,
     static const char *const known[] = { "str", "int", "float", "bool", "null", "map", "seq", NULL };
     if (is_one_of(*ret, known))
         return true;
-    complain(r, e, "The tag \"%s\" has no meaning here; leave it out.", text);
+    complain(r, e, "the tag \"%s\" has no meaning here; leave it out", text);
     return false;
 }
 
@@ -456,7 +456,7 @@ static struct llem_value *scalar(struct reader *r, struct fy_event *e)
     if (!tag_of(r, e, e->scalar.tag, &tag))
         return NULL;
     if (tag && (strcmp(tag, "map") == 0 || strcmp(tag, "seq") == 0)) {
-        complain(r, e, "A value tagged !!%s is no single value.", tag);
+        complain(r, e, "a value tagged !!%s is no single value", tag);
         return NULL;
     }
     if (r->json) {
@@ -466,7 +466,7 @@ static struct llem_value *scalar(struct reader *r, struct fy_event *e)
     } else {
         v = plain(r->a, text, len, &problem);
         if (problem) {
-            complain(r, e, "%s %s.", text, problem);
+            complain(r, e, "%s %s", text, problem);
             return NULL;
         }
         if (tag && strcmp(tag, "float") == 0 && v->kind == LLEM_INT)
@@ -477,7 +477,7 @@ static struct llem_value *scalar(struct reader *r, struct fy_event *e)
                                 : strcmp(tag, "bool") == 0  ? LLEM_BOOL
                                                             : LLEM_NULL;
         if (v->kind != wanted) {
-            complain(r, e, "\"%s\" is not what its tag !!%s says.", text, tag);
+            complain(r, e, "\"%s\" is not what its tag !!%s says", text, tag);
             return NULL;
         }
     }
@@ -500,7 +500,7 @@ static struct llem_value *alias(struct reader *r, struct fy_event *e)
             return llem_copy(r->a, x->value);
         }
     }
-    complain(r, e, "The alias *%s names no anchor that is complete before it.", name);
+    complain(r, e, "the alias *%s names no anchor that is complete before it", name);
     return NULL;
 }
 
@@ -533,14 +533,14 @@ static const char *key_text(struct reader *r, struct fy_event *e, bool *merge)
 
     *merge = false;
     if (e->type != FYET_SCALAR) {
-        complain(r, e, "A key must be a single value.");
+        complain(r, e, "a key must be a single value");
         return NULL;
     }
     text = token_text(r, e->scalar.value, &len);
     if (!text)
         return "";
     if (strlen(text) != len) {
-        complain(r, e, "A key must not hold a NUL character.");
+        complain(r, e, "a key must not hold a NUL character");
         return NULL;
     }
     is_plain = fy_token_scalar_style(e->scalar.value) == FYSS_PLAIN;
@@ -572,13 +572,13 @@ static bool merge_keys(struct reader *r, struct fy_event *e, struct llem_value *
         for (size_t i = 0; i < from->count; i++) {
             if (from->items[i]->kind != LLEM_MAP || !merge_keys(r, e, map, from->items[i])) {
                 if (from->items[i]->kind != LLEM_MAP)
-                    complain(r, e, "A merge key << takes a map or a list of maps.");
+                    complain(r, e, "a merge key << takes a map or a list of maps");
                 return false;
             }
         }
         return true;
     }
-    complain(r, e, "A merge key << takes a map or a list of maps.");
+    complain(r, e, "a merge key << takes a map or a list of maps");
     return false;
 }
 
@@ -602,11 +602,11 @@ static struct llem_value *mapping(struct reader *r)
             goto done;
         place(r, e, &line, &column);
         if (merge ? merged != NULL : llem_get(map, key) != NULL) {
-            complain(r, e, "The key \"%s\" stands here twice.", key);
+            complain(r, e, "the key \"%s\" stands here twice", key);
             goto done;
         }
         if (map->kind == LLEM_MAP && map->count >= LLEM__YAML_MAX_KEYS) {
-            complain(r, e, "This map has more than %d keys.", LLEM__YAML_MAX_KEYS);
+            complain(r, e, "this map has more than %d keys", LLEM__YAML_MAX_KEYS);
             goto done;
         }
         if (e->scalar.anchor)
@@ -654,7 +654,7 @@ static struct llem_value *compose(struct reader *r, struct fy_event *e)
     if (!count_nodes(r, e, 1))
         goto done;
     if (r->depth >= LLEM__YAML_MAX_DEPTH) {
-        complain(r, e, "The file is nested deeper than %d levels.", LLEM__YAML_MAX_DEPTH);
+        complain(r, e, "the file is nested deeper than %d levels", LLEM__YAML_MAX_DEPTH);
         goto done;
     }
     r->depth++;
@@ -671,13 +671,13 @@ static struct llem_value *compose(struct reader *r, struct fy_event *e)
                     &tag))
             break;
         if (tag && strcmp(tag, e->type == FYET_MAPPING_START ? "map" : "seq") != 0) {
-            complain(r, e, "This value is not what its tag !!%s says.", tag);
+            complain(r, e, "this value is not what its tag !!%s says", tag);
             break;
         }
         v = e->type == FYET_MAPPING_START ? mapping(r) : sequence(r);
         break;
     default:
-        complain(r, e, "This is not valid YAML.");
+        complain(r, e, "this is not valid YAML");
         break;
     }
     r->depth--;
@@ -724,7 +724,7 @@ static llem_errcode document(struct reader *r, struct llem_value **out)
             goto done;
         case FYET_DOCUMENT_START:
             if (root) {
-                complain(r, e, "The file holds more than one document; keep only one.");
+                complain(r, e, "the file holds more than one document; keep only one");
                 done_with(r, e);
                 return LLEM_ECONFIG;
             }
@@ -765,7 +765,7 @@ static llem_errcode bad_utf8(const char *text, size_t len, const char *name, lle
         i += n;
     }
     return llem_fail_at(err, LLEM_ECONFIG, name, line, column,
-                        "The file is not valid UTF-8 from here on.");
+                        "the file is not valid UTF-8 from here on");
 }
 
 llem_errcode llem__yaml_read(struct llem_arena *a, struct llem_value **out, struct llem__keys *keys,
@@ -784,7 +784,7 @@ llem_errcode llem__yaml_read(struct llem_arena *a, struct llem_value **out, stru
         len -= 3;
     }
     if (len > LLEM__YAML_MAX_BYTES) {
-        rc = llem_fail_at(err, LLEM_ECONFIG, name, 1, 1, "The file is larger than %d MiB.",
+        rc = llem_fail_at(err, LLEM_ECONFIG, name, 1, 1, "the file is larger than %d MiB",
                           LLEM__YAML_MAX_BYTES >> 20);
         goto done;
     }
@@ -793,7 +793,7 @@ llem_errcode llem__yaml_read(struct llem_arena *a, struct llem_value **out, stru
         goto done;
     }
     if (memchr(text, '\0', len)) {
-        rc = llem_fail_at(err, LLEM_ECONFIG, name, 1, 1, "The file holds a NUL byte.");
+        rc = llem_fail_at(err, LLEM_ECONFIG, name, 1, 1, "the file holds a NUL byte");
         goto done;
     }
     /* jansson is the judge of what is JSON; libfyaml then gives the positions. */
@@ -808,7 +808,7 @@ llem_errcode llem__yaml_read(struct llem_arena *a, struct llem_value **out, stru
     }
     r.diag = fy_diag_create(&quiet);
     if (!r.diag) {
-        rc = llem_fail(err, LLEM_ENOMEM, "There is no memory for reading %s.", name);
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory for reading %s", name);
         goto done;
     }
     fy_diag_set_collect_errors(r.diag, true);
@@ -816,12 +816,12 @@ llem_errcode llem__yaml_read(struct llem_arena *a, struct llem_value **out, stru
     cfg.flags |= json ? FYPCF_JSON_FORCE : FYPCF_JSON_NONE;
     r.parser = fy_parser_create(&cfg);
     if (!r.parser || fy_parser_set_string(r.parser, text, len) != 0) {
-        rc = llem_fail(err, LLEM_ENOMEM, "There is no memory for reading %s.", name);
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory for reading %s", name);
         goto done;
     }
     rc = document(&r, out);
     if (rc == LLEM_OK && a->oom)
-        rc = llem_fail(err, LLEM_ENOMEM, "There is no memory for reading %s.", name);
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory for reading %s", name);
 
 done:
     if (r.parser)
@@ -846,10 +846,10 @@ llem_errcode llem__yaml_load(struct llem_arena *a, struct llem_value **out, stru
 
     if (!json && !llem_ends_with(path, ".yaml") && !llem_ends_with(path, ".yml"))
         return llem_fail(err, LLEM_ECONFIG,
-                         "%s: a configuration ends with .yaml, .yml or .json.", path);
+                         "%s: a configuration ends with .yaml, .yml or .json", path);
     rc = llem_file_read(&b, path, err);
     if (rc == LLEM_ECORRUPT)
-        rc = llem_fail_at(err, LLEM_ECONFIG, path, 1, 1, "The file is larger than %d MiB.",
+        rc = llem_fail_at(err, LLEM_ECONFIG, path, 1, 1, "the file is larger than %d MiB",
                           LLEM__YAML_MAX_BYTES >> 20);
     if (rc == LLEM_OK)
         rc = llem__yaml_read(a, out, keys, b.data, b.len, path, json, err);

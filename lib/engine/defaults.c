@@ -22,7 +22,7 @@ llem_errcode llem_engine_cpu_device(void *self, struct llem_arena *a, struct lle
     llem_set(a, device, "pci", llem_null(a));
     llem_append(a, list, device);
     if (a->oom)
-        return llem_fail(err, LLEM_ENOMEM, "There is no memory for the list of devices.");
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for the list of devices");
     *devices = list;
     return LLEM_OK;
 }

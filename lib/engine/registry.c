@@ -68,13 +68,13 @@ static void say_missing(struct engines *e, struct llem_engine_info *info)
     if (info->table)
         return;
     info->missing = llem_arena_printf(
-        &e->arena, "The engine %s is known by its options, but has no worker in this build.",
+        &e->arena, "the engine %s is known by its options, but has no worker in this build",
         info->name);
     info->remedy =
         strcmp(info->name, "transformers") == 0
-            ? "Use -e cpu (engine: cpu), which runs Hugging Face directories of the Llama, Qwen2 and "
-              "GPT-2 families without Python."
-            : "Use -e cpu (engine: cpu), which runs without anything else.";
+            ? "use -e cpu (engine: cpu), which runs Hugging Face directories of the Llama, Qwen2 and "
+              "GPT-2 families without Python"
+            : "use -e cpu (engine: cpu), which runs without anything else";
 }
 
 static llem_errcode read_engine(llem_ctx *ctx, struct engines *e, const char *dir, llem_error *err)
@@ -86,14 +86,14 @@ static llem_errcode read_engine(llem_ctx *ctx, struct engines *e, const char *di
     llem_errcode rc;
 
     if (!path)
-        return llem_fail(err, LLEM_ENOMEM, "There is no memory for the engines.");
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for the engines");
     *info = (struct llem_engine_info){ .dir = llem_arena_strdup(&e->arena, dir) };
     rc = llem_yaml_load(&e->arena, &yaml, path, err);
     if (rc < 0)
         return rc;
     if (yaml->kind != LLEM_MAP)
         return llem_fail_at(err, LLEM_ECONFIG, path, 1, 1,
-                            "An engine.yaml must be a map with name and options.");
+                            "an engine.yaml must be a map with name and options");
     for (size_t i = 0; i < yaml->count; i++) {
         bool known = false;
         for (size_t k = 0; yaml_keys[k]; k++)
@@ -101,8 +101,8 @@ static llem_errcode read_engine(llem_ctx *ctx, struct engines *e, const char *di
         if (!known) {
             const char *near = llem_nearest(yaml->keys[i], yaml_keys);
             return llem_fail_at(err, LLEM_ECONFIG, path, yaml->items[i]->line,
-                                yaml->items[i]->column, "Unknown key \"%s\"%s%s%s", yaml->keys[i],
-                                near ? "; did you mean \"" : ".", near ? near : "",
+                                yaml->items[i]->column, "unknown key \"%s\"%s%s%s", yaml->keys[i],
+                                near ? "; did you mean \"" : "", near ? near : "",
                                 near ? "\"?" : "");
         }
     }
@@ -111,7 +111,7 @@ static llem_errcode read_engine(llem_ctx *ctx, struct engines *e, const char *di
     if (!valid_name(info->name) || is_setting(info->name))
         return llem_fail_at(err, LLEM_ECONFIG, path, v ? v->line : 1, v ? v->column : 1,
                             "name must be the engine's name: small letters, digits and _, and no "
-                            "setting of its own.");
+                            "setting of its own");
     info->help = llem_str_at(yaml, "help", "");
     info->hidden = llem_bool_at(yaml, "hidden", false);
     info->yaml = yaml;
@@ -128,7 +128,7 @@ static llem_errcode read_engine(llem_ctx *ctx, struct engines *e, const char *di
         return rc;
     say_missing(e, info);
     if (e->arena.oom)
-        return llem_fail(err, LLEM_ENOMEM, "There is no memory for the engines.");
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for the engines");
     e->count++;
     return LLEM_OK;
 }
@@ -219,7 +219,7 @@ static llem_errcode scan_all(llem_ctx *ctx, struct engines *e, llem_error *err)
         llem_log(ctx, LLEM_LOG_WARNING, "engine",
                  "the descriptions of the engines were not found; LLEM_DATA_DIR names their place");
     if (rc == LLEM_OK && e->arena.oom)
-        rc = llem_fail(err, LLEM_ENOMEM, "There is no memory for the engines.");
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory for the engines");
     return rc;
 }
 
@@ -232,7 +232,7 @@ llem_errcode llem_engines(llem_ctx *ctx, const struct llem_engine_info **out, si
     if (!e) {
         e = calloc(1, sizeof(*e));
         if (!e)
-            return llem_fail(err, LLEM_ENOMEM, "There is no memory for the engines.");
+            return llem_fail(err, LLEM_ENOMEM, "out of memory for the engines");
         rc = scan_all(ctx, e, err);
         if (rc < 0) {
             free_engines(e);
@@ -316,7 +316,7 @@ llem_errcode llem_config_schema(char **out, llem_ctx *ctx, llem_error *err)
         if (text)
             *out = text;
         else
-            rc = llem_fail(err, LLEM_ENOMEM, "There is no memory for the schema.");
+            rc = llem_fail(err, LLEM_ENOMEM, "out of memory for the schema");
     }
     llem_buf_done(&b);
     llem_arena_done(&a);
