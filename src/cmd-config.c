@@ -27,7 +27,7 @@ static const struct opt options[] = {
 };
 /* clang-format on */
 
-enum { LABEL = 14 };
+enum { LABEL = 18 };
 
 static const char *text_of(const json_t *map, const char *key)
 {
@@ -183,7 +183,7 @@ static int run(struct app *app, void *p)
     int code = EXIT_DONE;
 
     if (app->parse.n_rest)
-        return complain_usage(app, "'%s' is one argument too many.", app->parse.rest[0]);
+        return complain_usage(app, "'%s' is one argument too many", app->parse.rest[0]);
     ctx = make_context(app);
     if (!ctx)
         return EXIT_FAILED;
@@ -198,7 +198,7 @@ static int run(struct app *app, void *p)
         if (root)
             print_machine(app, root, args->verbose > 0);
         else
-            code = complain("the description of this machine cannot be read: %s.", bad.text);
+            code = complain("the description of this machine cannot be read: %s", bad.text);
         json_decref(root);
     }
     free(text);

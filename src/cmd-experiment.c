@@ -8,21 +8,36 @@
 
 #include "src/cmd.h"
 
+enum { LAST_S = 15 };
+
+/* The runner kills a harness that does not end. Should the runner itself be gone, the alarm does.
+ */
+static void on_term(int sig)
+{
+    alarm(LAST_S);
+    if (!signals.count)
+        signals.last = sig;
+    signals.count++;
+    signals.cancel = signals.count;
+}
+
 static int run(struct app *app, void *p)
 {
     llem_error err = { 0 };
     llem_ctx *ctx;
+    struct sigaction action = { .sa_handler = on_term };
     llem_errcode rc;
     int events;
 
     (void)p;
     if (app->parse.n_rest != 1)
-        return complain_usage(app, "give the directory of one experiment.");
+        return complain_usage(app, "give the directory of one experiment");
     /* A private copy for the events; whatever else prints, prints to the log. */
     events = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
     if (events < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
-        return complain("cannot keep standard output for events: %m.");
-    signals_catch();
+        return complain("cannot keep standard output for events: %m");
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
     ctx = make_context(app);
     if (!ctx)
         return EXIT_FAILED;

@@ -152,7 +152,7 @@ static int run(struct app *app, void *args)
         if (near)
             return complain_usage(app, "there is no command '%s' to help with; did you mean '%s'?",
                                   name, near);
-        return complain_usage(app, "there is no command '%s' to help with.", name);
+        return complain_usage(app, "there is no command '%s' to help with", name);
     }
     help_long(app, cmd, stdout);
     return EXIT_DONE;

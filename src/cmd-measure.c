@@ -76,10 +76,10 @@ static int run(struct app *app, void *p)
     llem_errcode rc;
 
     if (command && args->for_s > 0)
-        return complain_usage(app, "either --for or a command, not both.");
+        return complain_usage(app, "either --for or a command, not both");
     if (!command && !(args->for_s > 0))
         return complain_usage(app,
-                              "nothing to measure: give --for SECONDS, or a command after '--'.");
+                              "nothing to measure: give --for SECONDS, or a command after '--'");
     app->log_level = LLEM_LOG_WARNING + args->verbose;
     ctx = make_context(app);
     if (!ctx)

@@ -89,7 +89,7 @@ static int dry_run(const llem_config *config)
     char title[640];
 
     if (!json)
-        return complain("out of memory.");
+        return complain("out of memory");
     describe(title, sizeof(title), config);
     printf("%s\n", json);
     fprintf(stderr, "The configuration is valid: %s. Hash %s. Nothing was run.\n", title,
@@ -189,7 +189,7 @@ static int run(struct app *app, void *p)
     int code;
 
     if (app->parse.n_rest > 1)
-        return complain_usage(app, "one configuration at a time: '%s' is one too many.",
+        return complain_usage(app, "one configuration at a time: '%s' is one too many",
                               app->parse.rest[1]);
     for (size_t i = 0; i < args->settings.count; i++)
         model = model || strcmp(args->settings.items[i].path, "task.model") == 0;
@@ -201,7 +201,7 @@ static int run(struct app *app, void *p)
         return EXIT_USAGE;
     }
     if (args->quick && !add(&args->settings, "measurement.quick", "true", "--quick"))
-        return complain("out of memory.");
+        return complain("out of memory");
     app->log_level = LLEM_LOG_WARNING + args->verbose;
     ctx = make_context(app);
     if (!ctx)

@@ -32,13 +32,13 @@ static int run(struct app *app, void *p)
     int code = EXIT_DONE;
 
     if (!count)
-        return complain_usage(app, "which result? Give the directory of an experiment.");
+        return complain_usage(app, "which result? Give the directory of an experiment");
     ctx = make_context(app);
     if (!ctx)
         return EXIT_FAILED;
     results = calloc(count, sizeof(llem_result *));
     if (!results) {
-        code = complain("out of memory.");
+        code = complain("out of memory");
         goto done;
     }
     for (; loaded < count; loaded++) {

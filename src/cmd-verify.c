@@ -25,7 +25,7 @@ static int run(struct app *app, void *p)
 
     (void)p;
     if (!app->parse.n_rest)
-        return complain_usage(app, "which result? Give the directory of an experiment.");
+        return complain_usage(app, "which result? Give the directory of an experiment");
     ctx = make_context(app);
     if (!ctx)
         return EXIT_FAILED;

@@ -185,9 +185,9 @@ static int flush_output(int code)
     if (fflush(stdout) == 0 && !ferror(stdout))
         return code;
     if (errno)
-        complain("cannot write to standard output: %m.");
+        complain("cannot write to standard output: %m");
     else
-        complain("cannot write to standard output.");
+        complain("cannot write to standard output");
     return code == EXIT_DONE ? EXIT_FAILED : code;
 }
 
@@ -206,7 +206,7 @@ static int unknown_command(const struct app *app, const char *name)
     if (stat(name, &st) == 0)
         return complain_usage(app, "'%s' is no command of llem; did you mean 'llem %s %s'?", name,
                               S_ISDIR(st.st_mode) ? "show" : "run", name);
-    return complain_usage(app, "'%s' is no command of llem.", name);
+    return complain_usage(app, "'%s' is no command of llem", name);
 }
 
 static int run_command(struct app *app, const struct cmd *cmd, int argc, const char *const *argv)
@@ -217,7 +217,7 @@ static int run_command(struct app *app, const struct cmd *cmd, int argc, const c
 
     app->cmd = cmd;
     if (!args)
-        return complain("out of memory.");
+        return complain("out of memory");
     if (!parse_options(&app->parse, cmd->options ? cmd->options : none, cmd->parse_flags, args,
                        argc, argv)) {
         code = complain_usage(app, "%s", app->parse.error);
@@ -270,8 +270,7 @@ int main(int argc, char **argv)
     }
     if (first[0] == '-')
         return complain_usage(
-            &app,
-            "option '%s' stands before a command; llem knows only --help and --version there.",
+            &app, "option '%s' stands before a command; llem knows only --help and --version there",
             first);
     cmd = command_find(first);
     if (!cmd)

@@ -65,17 +65,11 @@ const char *nearest_word(const char *word, const char *const *words, size_t coun
 
 __attribute__((format(printf, 2, 3))) static bool refuse(struct parse *p, const char *fmt, ...)
 {
-    size_t len;
     va_list ap;
 
     va_start(ap, fmt);
-    vsnprintf(p->error, sizeof(p->error) - 1, fmt, ap);
+    vsnprintf(p->error, sizeof(p->error), fmt, ap);
     va_end(ap);
-    len = strlen(p->error);
-    if (len && p->error[len - 1] != '?') {
-        p->error[len] = '.';
-        p->error[len + 1] = 0;
-    }
     return false;
 }
 

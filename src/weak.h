@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * While rooms are still empty, the program links without them. Goes when the last public function is there.
+ * While rooms are still empty, the program links without them. Goes when the last public function
+ * is there.
  */
 #pragma weak llem_config_errors
 #pragma weak llem_config_free
@@ -28,7 +29,6 @@
 #pragma weak llem_result_free
 #pragma weak llem_result_int
 #pragma weak llem_result_json
-#pragma weak llem_result_load
 #pragma weak llem_result_quantity
 #pragma weak llem_result_string
 #pragma weak llem_run_experiment

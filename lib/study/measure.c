@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * llem measure: a command or a span of time inside the harness's window, in this process. The
+ * harness runs in a thread of its own; the caller's thread shows progress and passes on the wish to
+ * stop.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+#include "lib/base/json.h"
+#include "lib/config/config.h"
+#include "lib/measure/measure.h"
+#include "lib/study/study.h"
+
+enum { SLICE_MS = 100, GPUS_MAX = 64 };
+
+enum phase { PHASE_BEFORE, PHASE_INSIDE, PHASE_AFTER };
+
+struct span {
+    const llem_measure_args *args;
+    llem_ctx *ctx;
+    struct llem_arena arena;
+    char *dir;
+    char mark[33];
+    struct llem_event_queue events;
+    struct llem_measurement m;
+    atomic_int phase;
+    atomic_int stop_harness; /* what the harness looks at */
+    int wstatus;
+    llem_errcode rc; /* of the harness */
+    llem_error err;
+};
+
+static int wishes(const struct span *s)
+{
+    return s->args->cancel ? *s->args->cancel : 0;
+}
+
+/* ---- the work ----------------------------------------------------------------------------- */
+
+/* Are we in the foreground of a terminal? Then the command must share our group: it may read from
+ * the terminal, and Ctrl-C and Ctrl-Z reach both, as with time(1). */
+static bool in_foreground(void)
+{
+    int tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    bool yes = tty >= 0 && tcgetpgrp(tty) == getpgrp();
+
+    if (tty >= 0)
+        close(tty);
+    return yes;
+}
+
+/*
+ * One wish to stop ends a command that is in a group of its own; a command that shares the terminal
+ * has had the Ctrl-C itself and may do with it what it likes. A second wish ends either.
+ */
+static llem_errcode run_command(struct span *s, llem_error *err)
+{
+    struct llem_process p = { 0 };
+    struct llem_process_opts opts = {
+        .argv = s->args->argv,
+        .mark = s->mark,
+        .stdin_fd = STDIN_FILENO,
+        .stdout_fd = STDOUT_FILENO,
+        .stderr_fd = STDERR_FILENO,
+        .own_group = !in_foreground(),
+    };
+    int patience = opts.own_group ? 0 : 1, grace_ms = LLEM_GRACE_MS;
+    llem_errcode rc = llem_process_start(&p, &opts, err);
+
+    if (rc < 0)
+        return rc;
+    while (!llem_process_wait(&p, SLICE_MS)) {
+        if (wishes(s) <= patience)
+            continue;
+        if (grace_ms == LLEM_GRACE_MS)
+            llem_process_signal(&p, SIGTERM);
+        grace_ms -= SLICE_MS;
+        if (grace_ms <= 0 || wishes(s) > patience + 1)
+            llem_process_signal(&p, SIGKILL);
+    }
+    s->wstatus = p.wstatus;
+    /* What the command left in the background is the user's, unless we were told to stop. */
+    if (wishes(s) > patience)
+        llem_process_end(&p, LLEM_SWEEP_MS);
+    return LLEM_OK;
+}
+
+static llem_errcode pass_time(struct span *s)
+{
+    const struct llem_clock *clock = s->ctx->clock;
+    int64_t end = llem_now_ns(clock) + (int64_t)(s->args->for_s * (double)LLEM_NS_PER_S);
+
+    while (llem_now_ns(clock) < end && wishes(s) == 0) {
+        int64_t next = llem_now_ns(clock) + SLICE_MS * INT64_C(1000000);
+
+        clock->sleep_until_ns(clock->self, next < end ? next : end);
+    }
+    return LLEM_OK;
+}
+
+static llem_errcode work(void *user, llem_error *err)
+{
+    struct span *s = user;
+    llem_errcode rc;
+
+    if (wishes(s) > 0)
+        return llem_fail(err, LLEM_ECANCELED, "the measurement was interrupted before it began");
+    atomic_store(&s->phase, PHASE_INSIDE);
+    rc = s->args->argv ? run_command(s, err) : pass_time(s);
+    atomic_store(&s->phase, PHASE_AFTER);
+    return rc;
+}
+
+/* ---- before ------------------------------------------------------------------------------- */
+
+static bool may_execute(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+           faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0;
+}
+
+/* Find out that there is no such command before two minutes of idle measurement, not after. */
+static llem_errcode check_command(struct span *s, llem_error *err)
+{
+    const char *name = s->args->argv[0], *path = getenv("PATH");
+    bool there = false;
+
+    if (strchr(name, '/')) {
+        if (may_execute(name))
+            return LLEM_OK;
+        if (llem_path_exists(name))
+            return llem_fail(err, LLEM_ENOTSUP, "'%s' may not be executed", name);
+        return llem_fail(err, LLEM_ENOTFOUND, "there is no command '%s'", name);
+    }
+    for (path = path ? path : "/usr/local/bin:/usr/bin:/bin"; *path;) {
+        size_t len = strcspn(path, ":");
+        char *candidate =
+            llem_arena_printf(&s->arena, "%.*s/%s", len ? (int)len : 1, len ? path : ".", name);
+
+        if (candidate && may_execute(candidate))
+            return LLEM_OK;
+        there = there || (candidate && llem_path_exists(candidate));
+        path += len + (path[len] == ':');
+    }
+    if (there)
+        return llem_fail(err, LLEM_ENOTSUP, "'%s' may not be executed", name);
+    return llem_fail(err, LLEM_ENOTFOUND, "there is no command '%s'", name);
+}
+
+static llem_errcode make_dir(struct span *s, int64_t now_ns, llem_error *err)
+{
+    const char *told = s->args->output_dir;
+    char *taken;
+
+    if (!told) {
+        s->dir = llem_make_stamped_dir(&s->arena, "./results", "measure_", now_ns, err);
+        return s->dir ? LLEM_OK : err ? err->code : LLEM_EIO;
+    }
+    if (llem_mkdirs(told, err) < 0) {
+        llem_hint(err, "Choose another directory with -o DIR.");
+        return err ? err->code : LLEM_EIO;
+    }
+    s->dir = llem_arena_strdup(&s->arena, told);
+    taken = llem_path_join(&s->arena, told, "experiment.json");
+    if (!taken)
+        return llem_fail(err, LLEM_ENOMEM, "cannot measure: out of memory");
+    if (llem_path_exists(taken)) {
+        llem_fail(err, LLEM_EIO, "'%s' holds a measurement already", told);
+        return llem_hint(err, "Choose another directory with -o DIR.");
+    }
+    return LLEM_OK;
+}
+
+/* "0,2" to a list; NULL where an element is empty. */
+static struct llem_value *split_gpus(struct llem_arena *a, const char *gpus)
+{
+    struct llem_value *list = llem_list(a);
+
+    for (;;) {
+        size_t len = strcspn(gpus, ",");
+        int64_t index;
+        char *one = llem_arena_strndup(a, gpus, len);
+
+        if (!len || list->count >= GPUS_MAX)
+            return NULL;
+        llem_append(a, list,
+                    one && llem_parse_i64(one, &index) ? llem_int(a, index) : llem_string(a, one));
+        if (!gpus[len])
+            return list;
+        gpus += len + 1;
+    }
+}
+
+/* The section `measurement` as the user's configuration and variables have it. */
+static llem_errcode measurement_rows(struct span *s, struct llem_value **out, llem_error *err)
+{
+    llem_setting settings[] = {
+        { "task.model", "measure", "llem measure", 1 },
+        { "measurement.quick", "true", "--quick", 0 },
+    };
+    llem_config *config = NULL;
+    llem_errcode rc =
+        llem_config_load(&config, s->ctx, NULL, settings, s->args->quick ? 2 : 1, err);
+
+    if (rc < 0)
+        return rc;
+    *out = llem_copy(&s->arena, llem_get(config->tree, "measurement"));
+    llem_config_free(config);
+    return LLEM_OK;
+}
+
+static void hash_of(const struct llem_value *v, enum llem_json_style style, char hex[65])
+{
+    struct llem_buf b = LLEM_BUF_INIT(16 << 20);
+
+    llem_json_dump(&b, v, style);
+    llem_sha256_of(b.data, b.len, hex);
+    llem_buf_done(&b);
+}
+
+static llem_errcode prepare(struct span *s, int64_t now_ns, llem_error *err)
+{
+    struct llem_arena *a = &s->arena;
+    const llem_measure_args *args = s->args;
+    struct llem_value *v = llem_map(a), *config = llem_map(a), *what = llem_map(a);
+    struct llem_value *measurement, *output = llem_map(a), *list = llem_null(a);
+    char hash[65], resolved[65], stamp[24], random[33];
+    llem_errcode rc = measurement_rows(s, &measurement, err);
+
+    if (rc < 0)
+        return rc;
+    if (args->argv) {
+        list = llem_list(a);
+        for (size_t i = 0; args->argv[i]; i++)
+            llem_append(a, list, llem_string(a, args->argv[i]));
+    }
+    llem_set(a, what, "argv", list);
+    llem_set(a, what, "for_s", args->argv ? llem_null(a) : llem_real(a, args->for_s));
+    llem_set(a, what, "gpus", llem_null(a));
+    if (args->gpus) {
+        list = split_gpus(a, args->gpus);
+        if (!list) {
+            llem_fail(err, LLEM_EINVAL, "'%s' is no list of GPUs", args->gpus);
+            return llem_hint(err, "Give indices or UUIDs separated by commas, as in 0,2.");
+        }
+        llem_set(a, what, "gpus", list);
+    }
+    llem_set(a, config, "measurement", measurement);
+    if (!llem_random_hex(s->mark) || !llem_random_hex(random))
+        return llem_fail(err, LLEM_EIO, "the system gives no random numbers: %m");
+    rc = make_dir(s, now_ns, err);
+    if (rc < 0)
+        return rc;
+    llem_format_stamp(stamp, now_ns);
+    llem_set(a, v, "version", llem_int(a, 1));
+    llem_set(a, v, "producer", llem_producer(a));
+    llem_set(a, v, "kind", llem_string(a, "measure"));
+    llem_set(a, v, "experiment_id", llem_stringf(a, "measure_%s_%.8s", stamp, random));
+    list = llem_map(a);
+    llem_set(a, list, "measurement", measurement);
+    llem_set(a, list, "measure", what);
+    hash_of(list, LLEM_JSON_PYTHON, hash);
+    hash_of(list, LLEM_JSON_CANON, resolved);
+    llem_set(a, v, "measurement_config_hash", llem_stringn(a, hash, 16));
+    llem_set(a, v, "resolved_config_hash", llem_string(a, resolved));
+    llem_set(a, v, "study_id", llem_string(a, llem_path_basename(s->dir)));
+    llem_set(a, v, "index", llem_int(a, 1));
+    llem_set(a, v, "cycle", llem_int(a, 1));
+    llem_set(a, v, "n_cycles", llem_int(a, 1));
+    llem_set(a, v, "order", llem_string(a, "sequential"));
+    llem_set(a, v, "quick", llem_bool(a, args->quick));
+    llem_set(a, v, "config", config);
+    llem_set(a, v, "provenance", llem_map(a));
+    llem_set(a, v, "paths", llem_map(a));
+    llem_set(a, output, "save_timeseries", llem_bool(a, true));
+    llem_set(a, v, "output", output);
+    llem_set(a, v, "run_mark", llem_string(a, s->mark));
+    llem_set(a, v, "variables", llem_variables_to_record(s->ctx, a));
+    llem_set(a, v, "measure", what);
+    s->m.experiment = v;
+    if (a->oom)
+        return llem_fail(err, LLEM_ENOMEM, "cannot measure: out of memory");
+    rc = llem_json_save(llem_path_join(a, s->dir, "claim.json"), llem_claim(a, s->mark, now_ns),
+                        err);
+    if (rc == LLEM_OK)
+        rc = llem_json_save(llem_path_join(a, s->dir, "experiment.json"), v, err);
+    return rc;
+}
+
+/* ---- together ----------------------------------------------------------------------------- */
+
+static void on_event(void *user, const llem_event *e)
+{
+    struct span *s = user;
+
+    llem_event_queue_push(&s->events, e);
+}
+
+static void *harness_main(void *user)
+{
+    struct span *s = user;
+
+    s->rc = llem_measure_work(&s->m, work, s, &s->err);
+    llem_event_queue_close(&s->events);
+    return NULL;
+}
+
+/* Show progress until the harness is done. A wish to stop that the work itself has answered is not
+ * passed on: what was measured until then is a result. */
+static void watch(struct span *s)
+{
+    static const llem_event nothing = { .step = "", .text = "", .reason = "" };
+    int answered = 0;
+    bool over = false;
+
+    while (!over) {
+        struct llem_event_node *n = llem_event_queue_pop(&s->events, SLICE_MS / 1000.0, &over);
+        int phase = atomic_load(&s->phase), wished = wishes(s);
+
+        if (phase == PHASE_INSIDE)
+            answered = wished;
+        if (phase != PHASE_INSIDE && wished > answered)
+            atomic_store(&s->stop_harness, wished);
+        if (s->args->progress && !over)
+            s->args->progress(s->args->progress_user, n ? llem_event_of(n) : &nothing);
+        llem_event_free(n);
+    }
+}
+
+static llem_errcode run_thread(struct span *s, llem_error *err)
+{
+    sigset_t all, before;
+    pthread_t thread;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    errno = pthread_create(&thread, NULL, harness_main, s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (errno)
+        return llem_fail(err, LLEM_ENOMEM, "cannot start a thread: %m");
+    watch(s);
+    pthread_join(thread, NULL);
+    if (s->rc < 0 && err)
+        *err = s->err;
+    return s->rc;
+}
+
+static llem_errcode read_args(llem_measure_args *to, const llem_measure_args *from, llem_error *err)
+{
+    memset(to, 0, sizeof(*to));
+    if (!from || from->size < sizeof(from->size) || from->size > sizeof(*to))
+        return llem_fail(err, LLEM_EINVAL,
+                         "llem_measure_args.size must be sizeof(llem_measure_args)");
+    memcpy(to, from, from->size);
+    if (to->argv && !to->argv[0])
+        return llem_fail(err, LLEM_EINVAL, "argv is empty");
+    if (!to->argv && !(to->for_s > 0 && to->for_s <= 1e7))
+        return llem_fail(err, LLEM_EINVAL, "for_s is %g; it is a number of seconds above 0",
+                         to->for_s);
+    return LLEM_OK;
+}
+
+llem_errcode llem_measure(llem_result **out, llem_ctx *ctx, const llem_measure_args *args,
+                          int *wstatus, llem_error *err)
+{
+    llem_measure_args a;
+    struct span s = { .args = &a, .ctx = ctx };
+    struct llem_outcome o = { .state = LLEM_STATE_COMPLETED, .wstatus = -1 };
+    llem_error own = { 0 };
+    llem_errcode rc = read_args(&a, args, err);
+
+    if (rc < 0)
+        return rc;
+    o.started_ns = ctx->clock->wall_ns(ctx->clock->self);
+    rc = llem_event_queue_init(&s.events, err);
+    if (rc < 0)
+        return rc;
+    if (a.argv)
+        rc = check_command(&s, &own);
+    if (rc == LLEM_OK)
+        rc = prepare(&s, o.started_ns, &own);
+    if (rc < 0)
+        goto done;
+    s.m.ctx = ctx;
+    s.m.dir = s.dir;
+    s.m.cancel = &s.stop_harness;
+    s.m.event = on_event;
+    s.m.event_user = &s;
+    rc = run_thread(&s, &own);
+    if (rc < 0) {
+        own.code = rc;
+        o.state = rc == LLEM_ECANCELED ? LLEM_STATE_INTERRUPTED : LLEM_STATE_FAILED;
+        o.err = own;
+    }
+    if (atomic_load(&s.phase) == PHASE_AFTER && a.argv)
+        o.wstatus = s.wstatus;
+    o.finished_ns = ctx->clock->wall_ns(ctx->clock->self);
+    if (llem_status_write(s.dir, &o, rc < 0 ? NULL : &own) < 0 && rc == LLEM_OK)
+        rc = own.code;
+    if (wstatus && o.wstatus >= 0)
+        *wstatus = o.wstatus;
+    if (rc == LLEM_OK)
+        rc = llem_result_load(out, ctx, s.dir, &own);
+done:
+    if (rc < 0 && err)
+        *err = own;
+    llem_event_queue_done(&s.events);
+    llem_arena_done(&s.arena);
+    return rc;
+}

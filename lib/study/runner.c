@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The runner of one experiment: starts the harness process, listens to its events and its standard
+ * error, keeps deadlines, and ends it with everything that it started.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+#include "lib/result/result.h"
+#include "lib/study/study.h"
+
+enum { POLL_MS = 500 };
+
+/* One run, while it goes on. */
+struct run {
+    const struct llem_runner *r;
+    struct llem_process process;
+    struct llem_lines events;
+    char *log; /* ring of LLEM_LOG_TAIL bytes */
+    size_t log_at, log_len;
+    int64_t log_total;
+    int log_fd;
+    char step[32];      /* the running step */
+    llem_error failure; /* what the harness said; code LLEM_OK = nothing */
+    int64_t term_ns;    /* when SIGTERM was sent; 0 = not */
+    bool killed, timed_out;
+};
+
+static int64_t now_ns(void)
+{
+    return llem_now_ns(&llem_system_clock);
+}
+
+/* ---- what the harness says ---------------------------------------------------------------- */
+
+static void take_line(struct run *run, const char *line, size_t len)
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    llem_event e;
+
+    switch (llem_event_decode(&a, line, len, &e, &run->failure)) {
+    case LLEM_LINE_EVENT:
+        if (e.type == LLEM_EVENT_STEP_START)
+            snprintf(run->step, sizeof(run->step), "%s", e.step);
+        else if (e.type == LLEM_EVENT_STEP_DONE || e.type == LLEM_EVENT_STEP_SKIP)
+            run->step[0] = 0;
+        if (e.type != LLEM_EVENT_STARTED) /* said already */
+            llem_event_queue_push(run->r->events, &e);
+        break;
+    case LLEM_LINE_ERROR:
+    case LLEM_LINE_OTHER:
+        break;
+    }
+    llem_arena_done(&a);
+}
+
+static void take_events(struct run *run)
+{
+    size_t len;
+    char *line;
+
+    while (llem_lines_next(&run->events, &line, &len))
+        take_line(run, line, len);
+}
+
+static void take_log(struct run *run, const char *data, size_t len)
+{
+    size_t at = 0;
+
+    if (run->log_fd >= 0 && run->log_total < LLEM_LOG_MAX)
+        while (at < len) {
+            ssize_t n = write(run->log_fd, data + at, len - at);
+
+            if (n <= 0 && errno != EINTR)
+                break; /* a full disk must not stop the experiment; the tail is kept in memory */
+            at += n > 0 ? (size_t)n : 0;
+        }
+    run->log_total += (int64_t)len;
+    for (size_t i = 0; run->log && i < len; i++) {
+        run->log[run->log_at] = data[i];
+        run->log_at = (run->log_at + 1) % LLEM_LOG_TAIL;
+        run->log_len += run->log_len < LLEM_LOG_TAIL;
+    }
+}
+
+/* Read what is there of standard error. */
+static void drain_log(struct run *run)
+{
+    int *fd = &run->process.err;
+    char data[16384];
+
+    for (int i = 0; i < 64 && *fd >= 0; i++) {
+        ssize_t n = read(*fd, data, sizeof(data));
+
+        if (n > 0) {
+            take_log(run, data, (size_t)n);
+        } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
+            close(*fd);
+            *fd = -1;
+        } else if (errno == EAGAIN) {
+            return;
+        }
+    }
+}
+
+/* ---- its life ----------------------------------------------------------------------------- */
+
+static llem_errcode start(struct run *run, llem_error *err)
+{
+    const struct llem_runner *r = run->r;
+    struct llem_arena a = LLEM_ARENA_INIT;
+    const char *argv[] = { r->program, "experiment", r->dir, NULL };
+    const char *env[] = { NULL, NULL };
+    struct llem_process_opts opts = {
+        .argv = argv,
+        .env = env,
+        .mark = r->mark,
+        .stdin_fd = LLEM_NULL_FD,
+        .stdout_fd = LLEM_PIPE,
+        .stderr_fd = LLEM_PIPE,
+        .own_group = true,
+        .death_signal = SIGTERM, /* should the runner be killed, the harness cleans up by itself */
+    };
+    llem_errcode rc;
+
+    if (!r->program) {
+        llem_fail(err, LLEM_EPREFLIGHT, "the program llem, which runs experiments, was not found");
+        return llem_hint(err, "Set LLEM_PROGRAM to its path.");
+    }
+    if (r->data_dir)
+        env[0] = llem_arena_printf(&a, "LLEM_DATA_DIR=%s", r->data_dir);
+    rc = llem_process_start(&run->process, &opts, err);
+    llem_arena_done(&a);
+    return rc;
+}
+
+/* SIGTERM once, SIGKILL when the grace is over or a second cancel came. */
+static void press(struct run *run, int64_t deadline_ns)
+{
+    int cancels = atomic_load(run->r->cancels);
+    int64_t now = now_ns();
+
+    if (!run->term_ns && (cancels > 0 || now >= deadline_ns)) {
+        run->timed_out = cancels == 0;
+        run->term_ns = now;
+        llem_process_signal(&run->process, SIGTERM);
+    }
+    if (run->term_ns && !run->killed &&
+        (cancels > 1 || now - run->term_ns >= LLEM_GRACE_MS * INT64_C(1000000))) {
+        run->killed = true;
+        llem_process_signal(&run->process, SIGKILL);
+    }
+}
+
+static void follow(struct run *run)
+{
+    int64_t deadline_ns = now_ns() + (int64_t)(run->r->timeout_s * (double)LLEM_NS_PER_S);
+    struct llem_process *p = &run->process;
+
+    while (!llem_process_poll(p)) {
+        struct pollfd fds[] = {
+            { .fd = run->events.ended ? -1 : p->out, .events = POLLIN },
+            { .fd = p->err, .events = POLLIN },
+            { .fd = p->pidfd, .events = POLLIN },
+            { .fd = run->r->wake_fd, .events = POLLIN },
+        };
+        int64_t left_ms = (deadline_ns - now_ns()) / 1000000 + 1;
+
+        if (left_ms > POLL_MS || run->term_ns)
+            left_ms = POLL_MS;
+        poll(fds, LLEM_COUNT(fds), left_ms > 0 ? (int)left_ms : 0);
+        take_events(run);
+        if (fds[1].revents)
+            drain_log(run);
+        if (fds[3].revents & POLLIN) {
+            uint64_t count;
+            ssize_t n = read(run->r->wake_fd, &count, sizeof(count));
+
+            (void)n;
+        }
+        press(run, deadline_ns);
+    }
+    /* Whatever it left behind goes first: it may hold the pipes open. */
+    llem_process_sweep(run->r->mark, LLEM_SWEEP_MS);
+    take_events(run);
+    drain_log(run);
+}
+
+/* ---- how it went -------------------------------------------------------------------------- */
+
+static bool exists_in(const char *dir, const char *name)
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    const char *path = llem_path_join(&a, dir, name);
+    bool exists = path && llem_path_exists(path);
+
+    llem_arena_done(&a);
+    return exists;
+}
+
+/* A complete recording without a result: the harness died between the two. */
+static bool derive(const char *dir)
+{
+    struct llem_recording recording;
+    struct llem_arena a = LLEM_ARENA_INIT;
+    const char *path = llem_path_join(&a, dir, "recording");
+    struct llem_value *result;
+    bool done = false;
+
+    if (path && exists_in(path, "recording.json") &&
+        llem_recording_open(&recording, path, NULL) == LLEM_OK) {
+        done = llem_derive(&recording, &a, &result, NULL) == LLEM_OK &&
+               llem_result_write(&recording, result, dir, NULL) == LLEM_OK;
+        llem_recording_close(&recording);
+    }
+    llem_arena_done(&a);
+    return done;
+}
+
+static void say_where(llem_error *err, const struct run *run)
+{
+    size_t len = strlen(err->msg);
+
+    if (*run->step && len < sizeof(err->msg))
+        snprintf(err->msg + len, sizeof(err->msg) - len, " in the step '%s'", run->step);
+}
+
+static void classify(struct run *run, struct llem_outcome *out)
+{
+    int status = run->process.wstatus, cancels = atomic_load(run->r->cancels);
+    bool clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    char how[128];
+
+    out->wstatus = status;
+    llem_process_describe(how, sizeof(how), status);
+    /* Nobody finishes an experiment by failing: a result that is there was earned. */
+    if (exists_in(run->r->dir, "result.json") || (!run->failure.code && derive(run->r->dir))) {
+        out->state = LLEM_STATE_COMPLETED;
+    } else if (cancels > 0) {
+        out->state = LLEM_STATE_INTERRUPTED;
+        llem_fail(&out->err, LLEM_ECANCELED, "the experiment was interrupted");
+        say_where(&out->err, run);
+    } else if (run->timed_out) {
+        out->state = LLEM_STATE_TIMEOUT;
+        llem_fail(&out->err, LLEM_ETIMEOUT, "the experiment was ended after %g s",
+                  run->r->timeout_s);
+        say_where(&out->err, run);
+        llem_hint(&out->err, "Use fewer prompts or shorter sequences.");
+    } else if (run->failure.code < 0) {
+        out->state = LLEM_STATE_FAILED;
+        out->err = run->failure;
+    } else {
+        out->state = LLEM_STATE_FAILED;
+        llem_fail(&out->err, LLEM_ECRASHED,
+                  clean ? "the experiment's process left no result although it %s"
+                        : "the experiment's process %s",
+                  how);
+        say_where(&out->err, run);
+        if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+            llem_hint(&out->err, "Somebody ended it, or memory ran out: see `dmesg`.");
+        else
+            llem_hint(&out->err, "See '%s/worker.log'.", run->r->dir);
+    }
+}
+
+/* The ring, straightened. */
+static void keep_log(struct run *run, struct llem_outcome *out, char **log_tail)
+{
+    char *tail = malloc(run->log_len + 1);
+    size_t from = (run->log_at + LLEM_LOG_TAIL - run->log_len) % LLEM_LOG_TAIL;
+
+    if (!tail)
+        return;
+    for (size_t i = 0; i < run->log_len; i++)
+        tail[i] = run->log[(from + i) % LLEM_LOG_TAIL];
+    tail[run->log_len] = 0;
+    *log_tail = tail;
+    out->log_tail = tail;
+    out->log_tail_len = run->log_len;
+}
+
+void llem_runner_run(const struct llem_runner *r, struct llem_outcome *out, char **log_tail)
+{
+    struct run run = { .r = r, .log_fd = -1 };
+    struct llem_arena a = LLEM_ARENA_INIT;
+    const char *path = llem_path_join(&a, r->dir, "worker.log");
+    llem_errcode rc;
+
+    memset(out, 0, sizeof(*out));
+    *log_tail = NULL;
+    out->wstatus = -1;
+    out->started_ns = llem_system_clock.wall_ns(llem_system_clock.self);
+    run.log = malloc(LLEM_LOG_TAIL);
+    run.log_fd = open(path ? path : "", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (!run.log)
+        rc = llem_fail(&out->err, LLEM_ENOMEM, "cannot start the experiment: out of memory");
+    else if (atomic_load(r->cancels) > 0)
+        rc = llem_fail(&out->err, LLEM_ECANCELED, "the experiment was interrupted before it began");
+    else
+        rc = start(&run, &out->err);
+    if (rc < 0) {
+        out->state = rc == LLEM_ECANCELED ? LLEM_STATE_INTERRUPTED : LLEM_STATE_FAILED;
+    } else {
+        llem_lines_init(&run.events, run.process.out, LLEM_LINE_MAX);
+        follow(&run);
+        llem_lines_done(&run.events);
+        classify(&run, out);
+        llem_process_end(&run.process, 0);
+        keep_log(&run, out, log_tail);
+    }
+    out->finished_ns = llem_system_clock.wall_ns(llem_system_clock.self);
+    if (run.log_fd >= 0)
+        close(run.log_fd);
+    free(run.log);
+    llem_arena_done(&a);
+}
