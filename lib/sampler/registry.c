@@ -9,6 +9,7 @@
 
 /* Best first: a counter on the device, a counter of the package, an estimate from the load. */
 const struct llem_sampler_class *const llem_samplers[] = {
+    &llem_sampler_nvml,
     &llem_sampler_rapl,
     &llem_sampler_estimate,
     NULL,

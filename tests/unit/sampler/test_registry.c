@@ -28,6 +28,7 @@ static void the_best_sampler_comes_first_and_the_estimate_last(void **state)
 
     while (llem_samplers[n])
         n++;
+    assert_string_equal(llem_samplers[0]->name, "nvml");
     assert_string_equal(llem_samplers[n - 1]->quality, "estimated");
     for (size_t i = 0; i + 1 < n; i++)
         assert_string_equal(llem_samplers[i]->quality, "measured");
