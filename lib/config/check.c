@@ -728,6 +728,17 @@ static const char *children(struct llem__check *c, const char *section)
     return text ? text : "";
 }
 
+static void remember_bad(struct llem__check *c, const char *path)
+{
+    struct llem__bad *bad = llem_arena_alloc(c->a, sizeof(*bad));
+
+    if (!bad)
+        return;
+    bad->path = path;
+    bad->next = c->bad;
+    c->bad = bad;
+}
+
 static void unknown_key(struct llem__check *c, const char *section, const char *key,
                         const struct llem_value *v)
 {
@@ -744,8 +755,17 @@ static void unknown_key(struct llem__check *c, const char *section, const char *
             return;
         }
     }
+    if (!*section && strchr(key, '.') && llem_schema_find(c->schema, key)) {
+        llem__diag_at(c->diags, v->file, line, column,
+                      "unknown key %s; in a file, write %s below its section", shown,
+                      llem__leaf(key));
+        return;
+    }
     near = meant(c, section, key, &moved);
     const char *in = *section ? " in " : "";
+    /* A second sentence that the model is missing would only repeat this one. */
+    if (near && !*section && (strcmp(near, "task") == 0 || strcmp(near, "task.model") == 0))
+        remember_bad(c, "task.model");
     if (near && moved)
         llem__diag_at(c->diags, v->file, line, column, "unknown key %s%s%s; write it as %s", shown,
                       in, section, near);
@@ -779,17 +799,6 @@ static const struct llem_row *child_row(const struct llem__check *c, const char 
 
     /* A key with a dot in it is no path. */
     return path && !strchr(key, '.') ? llem_schema_find(c->schema, path) : NULL;
-}
-
-static void remember_bad(struct llem__check *c, const char *path)
-{
-    struct llem__bad *bad = llem_arena_alloc(c->a, sizeof(*bad));
-
-    if (!bad)
-        return;
-    bad->path = path;
-    bad->next = c->bad;
-    c->bad = bad;
 }
 
 static struct llem_value *check_section(struct llem__check *c, const char *section, bool open,

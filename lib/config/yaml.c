@@ -304,13 +304,18 @@ struct llem_value *llem_yaml_scalar(struct llem_arena *a, const char *text)
 
 /* ---- events ------------------------------------------------------------------------------- */
 
-static void place(const struct reader *r, struct fy_event *e, int *line, int *column)
+static void place(struct fy_event *e, int *line, int *column)
 {
     const struct fy_mark *mark = e ? fy_event_start_mark(e) : NULL;
 
     *line = mark ? mark->line + 1 : 1;
     *column = mark ? mark->column + 1 : 1;
-    (void)r;
+    /* libfyaml points behind an opening quote. */
+    if (e && e->type == FYET_SCALAR && *column > 1) {
+        enum fy_scalar_style style = fy_token_scalar_style(e->scalar.value);
+        if (style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED)
+            --*column;
+    }
 }
 
 __attribute__((format(printf, 3, 4))) static void complain(struct reader *r, struct fy_event *e,
@@ -318,15 +323,13 @@ __attribute__((format(printf, 3, 4))) static void complain(struct reader *r, str
 {
     int line, column;
     va_list ap;
-    char *text = NULL;
     struct llem_buf b = LLEM_BUF_INIT(1024);
 
-    place(r, e, &line, &column);
+    place(e, &line, &column);
     va_start(ap, fmt);
     llem_buf_vaddf(&b, fmt, ap);
     va_end(ap);
-    text = b.data;
-    llem_fail_at(r->err, LLEM_ECONFIG, r->name, line, column, "%s", text);
+    llem_fail_at(r->err, LLEM_ECONFIG, r->name, line, column, "%s", b.data);
     llem_buf_done(&b);
 }
 
@@ -600,7 +603,7 @@ static struct llem_value *mapping(struct reader *r)
         key = key_text(r, e, &merge);
         if (!key)
             goto done;
-        place(r, e, &line, &column);
+        place(e, &line, &column);
         if (merge ? merged != NULL : llem_get(map, key) != NULL) {
             complain(r, e, "the key \"%s\" stands here twice", key);
             goto done;
@@ -650,7 +653,7 @@ static struct llem_value *compose(struct reader *r, struct fy_event *e)
     size_t before = r->nodes;
     int line, column;
 
-    place(r, e, &line, &column);
+    place(e, &line, &column);
     if (!count_nodes(r, e, 1))
         goto done;
     if (r->depth >= LLEM__YAML_MAX_DEPTH) {
@@ -683,8 +686,6 @@ static struct llem_value *compose(struct reader *r, struct fy_event *e)
     r->depth--;
     if (!v)
         goto done;
-    if (e->type != FYET_ALIAS && v->kind != LLEM_NULL)
-        v->file = r->name;
     /* The shared null of an arena without memory must not be written to. */
     if (!r->a->oom) {
         v->file = r->name;
