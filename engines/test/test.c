@@ -14,7 +14,7 @@
 
 #include "lib/engine/engine.h"
 
-enum { MAX_TOKENS = 65536 };
+enum { MAX_TOKENS = 65536, DEFAULT_TOKENS = 256 };
 
 struct test_engine {
     struct llem_engine_args args;
@@ -113,10 +113,11 @@ static llem_errcode test_create(void **self, const struct llem_engine_args *args
         return llem_fail(err, LLEM_ENOMEM, "cannot allocate engine 'test'");
     e->args = *args;
     e->load_s = at_real(c, "test.load_s", 0);
-    e->prompt_latency_ms = at_real(c, "test.prompt_latency_ms", 10);
-    e->request_s = at_real(c, "test.request_s", 0.01);
+    e->prompt_latency_ms = at_real(c, "test.prompt_latency_ms", 1);
+    e->request_s = at_real(c, "test.request_s", 0.001);
     e->drift = llem_real_at(c, "test.drift", 0);
-    e->output_tokens = (int32_t)llem_int_at(c, "test.output_tokens", 16);
+    e->output_tokens = (int32_t)llem_int_at(
+        c, "test.output_tokens", llem_int_at(c, "task.max_output_tokens", DEFAULT_TOKENS));
     e->input_tokens = (int32_t)llem_int_at(c, "test.input_tokens", 0);
     e->busy = llem_bool_at(c, "test.busy", false);
     e->receipts = llem_bool_at(c, "test.receipts", true);
@@ -259,7 +260,7 @@ static llem_errcode test_run_warmup_prompt(void *self, int32_t index, double *la
                                            llem_error *err)
 {
     struct test_engine *e = self;
-    double ms = e->prompt_latency_ms * (1 + e->drift * e->warmups);
+    double ms = e->prompt_latency_ms * pow(1 + e->drift, e->warmups);
     llem_errcode rc = fault(e, "run_warmup_prompt", err);
 
     if (rc == LLEM_OK)
@@ -330,7 +331,7 @@ static llem_errcode test_run_inference(void *self, const struct llem_pass *pass,
     out->t_begin_ns = edges[0] = llem_now_ns(clock);
     rc = pass->id == 0 ? fault(e, "run_inference", err) : LLEM_OK;
     for (size_t i = 0; i < n && rc == LLEM_OK; i++) {
-        rc = spend(e, e->request_s * (1 + e->drift * (double)i), err);
+        rc = spend(e, e->request_s, err);
         edges[i + 1] = llem_now_ns(clock);
     }
     out->t_end_ns = llem_now_ns(clock);
