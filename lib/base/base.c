@@ -78,6 +78,28 @@ static size_t whole_characters(const char *s, size_t len)
     return need > len - start + 1 ? start - 1 : len;
 }
 
+/* Sentences quote files that may mean no good, and end on terminals: what is not UTF-8 and what a
+ * terminal would take for a command becomes a question mark. */
+static void defuse(char *s)
+{
+    size_t len = strlen(s);
+    size_t n, i;
+    uint32_t c;
+
+    while (len) {
+        n = llem_utf8_next(s, len, &c);
+        if (n == 0) {
+            *s = '?';
+            n = 1;
+        } else if ((c < 0x20 && c != '\n') || (c >= 0x7F && c < 0xA0)) {
+            for (i = 0; i < n; i++)
+                s[i] = '?';
+        }
+        s += n;
+        len -= n;
+    }
+}
+
 /* As vsnprintf, but cuts at whole characters, never fails, and `out` may be among the arguments. */
 static void format_cut(char *out, size_t size, const char *fmt, va_list ap)
 {
@@ -97,6 +119,7 @@ static void format_cut(char *out, size_t size, const char *fmt, va_list ap)
     }
     memcpy(out, text, len);
     out[len] = '\0';
+    defuse(out);
 }
 
 static void set_file(llem_error *err, const char *file)
@@ -117,9 +140,11 @@ static void set_file(llem_error *err, const char *file)
             tail++;
         memcpy(err->file, mark, strlen(mark));
         memmove(err->file + strlen(mark), tail, strlen(tail) + 1);
+        defuse(err->file);
         return;
     }
     memmove(err->file, file, len + 1);
+    defuse(err->file);
 }
 
 static llem_errcode fail_va(llem_error *err, llem_errcode code, const char *file, int line,
@@ -573,6 +598,7 @@ bool llem_parse_f64(const char *s, double *ret)
     const char *radix = nl_langinfo(RADIXCHAR);
     const char *p = s;
     const char *point = NULL;
+    char small[128];
     char *copy = NULL;
     char *end = NULL;
     size_t digits = 0;
@@ -608,7 +634,7 @@ bool llem_parse_f64(const char *s, double *ret)
         size_t rlen = strlen(radix);
         size_t len = strlen(s);
 
-        copy = malloc(len + rlen + 1);
+        copy = len + rlen < sizeof(small) ? small : malloc(len + rlen + 1);
         if (!copy)
             return false;
         memcpy(copy, s, head);
@@ -620,7 +646,8 @@ bool llem_parse_f64(const char *s, double *ret)
     good = *end == '\0' && isfinite(d);
     if (good)
         *ret = d;
-    free(copy);
+    if (copy != small)
+        free(copy);
     return good;
 }
 

@@ -19,7 +19,9 @@
 /* ---- errors ------------------------------------------------------------------------------- */
 
 /* Fill *err (may be NULL) with a sentence and return code, so that a failing path is one line.
- * The text is cut at whole UTF-8 characters. Clears file, line, column and hint. */
+ * The text is cut at whole UTF-8 characters; what is not UTF-8, and control characters but the
+ * newline, become '?', because sentences quote hostile files and end on terminals. Clears file,
+ * line, column and hint; keeps errno; the arguments may point into *err. */
 __attribute__((format(printf, 3, 4))) llem_errcode llem_fail(llem_error *err, llem_errcode code,
                                                              const char *fmt, ...);
 /* As llem_fail, and names the place; file may be NULL. */

@@ -313,6 +313,8 @@ static const char *home_directory(char *buf, size_t size)
 
 char *llem_path_join(struct llem_arena *a, const char *dir, const char *path)
 {
+    if (!path)
+        return NULL;
     if (path[0] == '~' && (path[1] == '/' || path[1] == '\0')) {
         char buf[4096];
         const char *home = home_directory(buf, sizeof(buf));
@@ -329,8 +331,10 @@ char *llem_path_join(struct llem_arena *a, const char *dir, const char *path)
 
 char *llem_path_dirname(struct llem_arena *a, const char *path)
 {
-    size_t len = strlen(path);
+    size_t len = path ? strlen(path) : 0;
 
+    if (!path)
+        return NULL;
     while (len > 1 && path[len - 1] == '/')
         len--;
     while (len > 0 && path[len - 1] != '/')

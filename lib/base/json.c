@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "lib/base/file.h"
 
 enum { MAX_DEPTH = 512 };
@@ -215,95 +213,439 @@ llem_errcode llem_json_save(const char *path, const struct llem_value *v, llem_e
 
 /* ---- in ----------------------------------------------------------------------------------- */
 
-/* NULL if the tree is deeper than the limit; without memory the arena says so. */
-static struct llem_value *convert(struct llem_arena *a, json_t *j, int depth)
+/*
+ * RFC 8259, strictly. Refused beyond it: duplicate keys, numbers that do not fit, \u0000 (text ends
+ * at NUL for too many of its users), more than MAX_DEPTH levels.
+ */
+struct parser {
+    struct llem_arena *a;
+    const char *name;
+    const char *begin, *p, *end;
+    struct llem_buf keys; /* of struct key: those of the objects that are open, innermost last */
+    llem_error *err;
+    llem_errcode rc; /* of the first failure */
+};
+
+struct key {
+    const char *text;
+    const char *at; /* where it stands in the document */
+};
+
+/* What stands at `at`, for an error message. */
+static const char *what_is_at(const struct parser *ps, const char *at, char out[32])
 {
-    struct llem_value *v, *item;
-    const char *key;
-    json_t *member;
+    size_t n = 0;
+
+    if (at >= ps->end)
+        return "the end of the text";
+    out[n++] = '\'';
+    for (; at < ps->end && (unsigned char)*at > 0x20 && n < 20; at++)
+        out[n++] = *at;
+    /* At least the one character, whatever it is; and no half of one. */
+    if (n == 1)
+        out[n++] = *at ? *at : '?';
+    while (at < ps->end && ((unsigned char)*at & 0xC0) == 0x80 && n < 24)
+        out[n++] = *at++;
+    out[n++] = '\'';
+    out[n] = '\0';
+    return out;
+}
+
+__attribute__((format(printf, 3, 4))) static void *refuse(struct parser *ps, const char *at,
+                                                          const char *fmt, ...)
+{
+    int line = 1, column = 1;
+    char text[256];
+    const char *p;
+    va_list ap;
+
+    for (p = ps->begin; p < at; p++) {
+        if (*p == '\n') {
+            line++;
+            column = 1;
+        } else if (((unsigned char)*p & 0xC0) != 0x80) {
+            column++;
+        }
+    }
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    ps->rc = llem_fail_at(ps->err, LLEM_ECORRUPT, ps->name, line, column,
+                          "this is not valid JSON: %s", text);
+    return NULL;
+}
+
+static void *no_memory(struct parser *ps)
+{
+    ps->rc = llem_fail(ps->err, LLEM_ENOMEM, "cannot read '%s': out of memory", ps->name);
+    return NULL;
+}
+
+static void skip_space(struct parser *ps)
+{
+    while (ps->p < ps->end && (*ps->p == ' ' || *ps->p == '\n' || *ps->p == '\r' || *ps->p == '\t'))
+        ps->p++;
+}
+
+static bool at_char(const struct parser *ps, char c)
+{
+    return ps->p < ps->end && *ps->p == c;
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* Four hexadecimal digits; -1 if they are none. */
+static int hex4(const char *p, const char *end)
+{
+    int v = 0, i;
+
+    if (end - p < 4)
+        return -1;
+    for (i = 0; i < 4; i++) {
+        char c = p[i];
+
+        v *= 16;
+        if (is_digit(c))
+            v += c - '0';
+        else if (c >= 'a' && c <= 'f')
+            v += c - 'a' + 10;
+        else if (c >= 'A' && c <= 'F')
+            v += c - 'A' + 10;
+        else
+            return -1;
+    }
+    return v;
+}
+
+static size_t put_utf8(char *out, uint32_t c)
+{
+    if (c < 0x80) {
+        out[0] = (char)c;
+        return 1;
+    }
+    if (c < 0x800) {
+        out[0] = (char)(0xC0 | c >> 6);
+        out[1] = (char)(0x80 | (c & 0x3F));
+        return 2;
+    }
+    if (c < 0x10000) {
+        out[0] = (char)(0xE0 | c >> 12);
+        out[1] = (char)(0x80 | (c >> 6 & 0x3F));
+        out[2] = (char)(0x80 | (c & 0x3F));
+        return 3;
+    }
+    out[0] = (char)(0xF0 | c >> 18);
+    out[1] = (char)(0x80 | (c >> 12 & 0x3F));
+    out[2] = (char)(0x80 | (c >> 6 & 0x3F));
+    out[3] = (char)(0x80 | (c & 0x3F));
+    return 4;
+}
+
+/* One escape at p[0] == '\\': its length, and its character into *c; 0 after refusing. */
+static size_t read_escape(struct parser *ps, const char *p, const char *end, uint32_t *c)
+{
+    static const char escapes[] = "\"\"\\\\//b\bf\fn\nr\rt\t";
+    int high, low;
     size_t i;
 
-    switch (json_typeof(j)) {
-    case JSON_NULL:
-        return llem_null(a);
-    case JSON_TRUE:
-        return llem_bool(a, true);
-    case JSON_FALSE:
-        return llem_bool(a, false);
-    case JSON_INTEGER:
-        return llem_int(a, json_integer_value(j));
-    case JSON_REAL:
-        return llem_real(a, json_real_value(j));
-    case JSON_STRING:
-        return llem_stringn(a, json_string_value(j), json_string_length(j));
-    case JSON_ARRAY:
-        if (depth == MAX_DEPTH)
-            return NULL;
-        v = llem_list(a);
-        json_array_foreach(j, i, member)
-        {
-            item = convert(a, member, depth + 1);
-            if (!item || a->oom)
-                return item;
-            llem_append(a, v, item);
+    if (p[1] != 'u') {
+        for (i = 0; escapes[i]; i += 2) {
+            if (escapes[i] == p[1]) {
+                *c = (unsigned char)escapes[i + 1];
+                return 2;
+            }
         }
-        return v;
-    case JSON_OBJECT:
-        if (depth == MAX_DEPTH)
-            return NULL;
-        v = llem_map(a);
-        json_object_foreach(j, key, member)
-        {
-            item = convert(a, member, depth + 1);
-            if (!item || a->oom)
-                return item;
-            llem_add(a, v, key, item);
-        }
-        return v;
+        refuse(ps, p, "there is no such escape");
+        return 0;
     }
-    return llem_null(a);
+    high = hex4(p + 2, end);
+    if (high < 0) {
+        refuse(ps, p, "four hexadecimal digits must follow '\\u'");
+        return 0;
+    }
+    if (high == 0) {
+        refuse(ps, p, "'\\u0000' is not accepted");
+        return 0;
+    }
+    *c = (uint32_t)high;
+    if (high < 0xD800 || high > 0xDFFF)
+        return 6;
+    low = high < 0xDC00 && end - p >= 12 && p[6] == '\\' && p[7] == 'u' ? hex4(p + 8, end) : -1;
+    if (low < 0xDC00 || low > 0xDFFF) {
+        refuse(ps, p, "this is one half of a surrogate pair");
+        return 0;
+    }
+    *c = 0x10000 + ((uint32_t)(high - 0xD800) << 10) + (uint32_t)(low - 0xDC00);
+    return 12;
+}
+
+/* A string from its opening quote on, decoded into the arena. */
+static char *read_string(struct parser *ps, size_t *ret_len)
+{
+    const char *open = ps->p;
+    const char *p, *close;
+    size_t n = 0, step;
+    uint32_t c;
+    char *text;
+
+    for (close = open + 1; close < ps->end && *close != '"'; close++)
+        if (*close == '\\' && close + 1 < ps->end)
+            close++;
+    if (close >= ps->end)
+        return refuse(ps, open, "this string is never closed");
+    /* No escape is shorter than what it stands for. */
+    text = llem_arena_alloc(ps->a, (size_t)(close - open));
+    if (!text)
+        return no_memory(ps);
+    for (p = open + 1; p < close; p += step) {
+        if (*p == '\\') {
+            step = read_escape(ps, p, close, &c);
+            if (!step)
+                return NULL;
+            n += put_utf8(text + n, c);
+            continue;
+        }
+        step = llem_utf8_next(p, (size_t)(close - p), &c);
+        if (!step)
+            return refuse(ps, p, "this is not UTF-8");
+        if (c < 0x20)
+            return refuse(ps, p, "a control character must be written as an escape");
+        memcpy(text + n, p, step);
+        n += step;
+    }
+    text[n] = '\0';
+    ps->p = close + 1;
+    *ret_len = n;
+    return text;
+}
+
+static struct llem_value *read_number(struct parser *ps)
+{
+    const char *begin = ps->p;
+    char small[64];
+    char found[32];
+    char *text = small;
+    bool integer = true;
+    int64_t i = 0;
+    double d = 0;
+    size_t len;
+
+    if (at_char(ps, '-'))
+        ps->p++;
+    if (ps->p == ps->end || !is_digit(*ps->p))
+        return refuse(ps, begin, "a value is expected, not %s", what_is_at(ps, begin, found));
+    if (*ps->p == '0' && ps->p + 1 < ps->end && is_digit(ps->p[1]))
+        return refuse(ps, begin, "a number must not begin with 0");
+    while (ps->p < ps->end && is_digit(*ps->p))
+        ps->p++;
+    if (at_char(ps, '.')) {
+        integer = false;
+        ps->p++;
+        if (ps->p == ps->end || !is_digit(*ps->p))
+            return refuse(ps, begin, "a digit must follow the point of a number");
+        while (ps->p < ps->end && is_digit(*ps->p))
+            ps->p++;
+    }
+    if (at_char(ps, 'e') || at_char(ps, 'E')) {
+        integer = false;
+        ps->p++;
+        if (at_char(ps, '+') || at_char(ps, '-'))
+            ps->p++;
+        if (ps->p == ps->end || !is_digit(*ps->p))
+            return refuse(ps, begin, "the exponent of this number is missing");
+        while (ps->p < ps->end && is_digit(*ps->p))
+            ps->p++;
+    }
+    len = (size_t)(ps->p - begin);
+    if (len >= sizeof(small)) {
+        text = llem_arena_alloc(ps->a, len + 1);
+        if (!text)
+            return no_memory(ps);
+    }
+    memcpy(text, begin, len);
+    text[len] = '\0';
+    if (integer ? !llem_parse_i64(text, &i) : !llem_parse_f64(text, &d))
+        return refuse(ps, begin, "this number is too large");
+    return integer ? llem_int(ps->a, i) : llem_real(ps->a, d);
+}
+
+static struct llem_value *read_value(struct parser *ps, int depth);
+
+static struct llem_value *read_list(struct parser *ps, int depth)
+{
+    struct llem_value *list = llem_list(ps->a);
+    struct llem_value *item;
+    char found[32];
+
+    ps->p++;
+    skip_space(ps);
+    if (at_char(ps, ']')) {
+        ps->p++;
+        return list;
+    }
+    for (;;) {
+        item = read_value(ps, depth);
+        if (!item)
+            return NULL;
+        llem_append(ps->a, list, item);
+        skip_space(ps);
+        if (at_char(ps, ']')) {
+            ps->p++;
+            return list;
+        }
+        if (!at_char(ps, ','))
+            return refuse(ps, ps->p, "',' or ']' is expected, not %s",
+                          what_is_at(ps, ps->p, found));
+        ps->p++;
+    }
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    const struct key *one = a;
+    const struct key *two = b;
+    int order = strcmp(one->text, two->text);
+
+    return order ? order : (one->at > two->at) - (one->at < two->at);
+}
+
+/* Are the keys from byte `base` of ps->keys on all different? */
+static bool keys_differ(struct parser *ps, size_t base)
+{
+    struct key *keys = (void *)(ps->keys.data + base);
+    size_t n = (ps->keys.len - base) / sizeof(*keys);
+    size_t i;
+
+    if (n < 2)
+        return true;
+    qsort(keys, n, sizeof(*keys), compare_keys);
+    for (i = 1; i < n; i++) {
+        if (strcmp(keys[i].text, keys[i - 1].text) == 0) {
+            refuse(ps, keys[i].at, "the key \"%.100s\" is there twice", keys[i].text);
+            return false;
+        }
+    }
+    return true;
+}
+
+static struct llem_value *read_map(struct parser *ps, int depth)
+{
+    struct llem_value *map = llem_map(ps->a);
+    struct llem_value *item;
+    size_t base = ps->keys.len;
+    struct key key;
+    char found[32];
+    size_t len;
+
+    ps->p++;
+    skip_space(ps);
+    if (at_char(ps, '}')) {
+        ps->p++;
+        return map;
+    }
+    for (;;) {
+        skip_space(ps);
+        if (!at_char(ps, '"'))
+            return refuse(ps, ps->p, "a key in double quotes is expected, not %s",
+                          what_is_at(ps, ps->p, found));
+        key.at = ps->p;
+        key.text = read_string(ps, &len);
+        if (!key.text)
+            return NULL;
+        llem_buf_add(&ps->keys, &key, sizeof(key));
+        if (ps->keys.failed)
+            return no_memory(ps);
+        skip_space(ps);
+        if (!at_char(ps, ':'))
+            return refuse(ps, ps->p, "':' is expected, not %s", what_is_at(ps, ps->p, found));
+        ps->p++;
+        item = read_value(ps, depth);
+        if (!item)
+            return NULL;
+        llem__add(ps->a, map, key.text, item);
+        skip_space(ps);
+        if (at_char(ps, '}'))
+            break;
+        if (!at_char(ps, ','))
+            return refuse(ps, ps->p, "',' or '}' is expected, not %s",
+                          what_is_at(ps, ps->p, found));
+        ps->p++;
+    }
+    ps->p++;
+    if (!keys_differ(ps, base))
+        return NULL;
+    ps->keys.len = base;
+    return map;
+}
+
+static bool at_word(struct parser *ps, const char *word)
+{
+    size_t len = strlen(word);
+
+    if ((size_t)(ps->end - ps->p) < len || memcmp(ps->p, word, len) != 0)
+        return false;
+    ps->p += len;
+    return true;
+}
+
+/* NULL after a failure, which is in ps->rc. */
+static struct llem_value *read_value(struct parser *ps, int depth)
+{
+    struct llem_value *v;
+    char found[32];
+    size_t len;
+    char *text;
+
+    skip_space(ps);
+    if (at_char(ps, '{') || at_char(ps, '[')) {
+        if (depth == MAX_DEPTH)
+            return refuse(ps, ps->p, "it is nested deeper than %d levels", MAX_DEPTH);
+        v = *ps->p == '{' ? read_map(ps, depth + 1) : read_list(ps, depth + 1);
+    } else if (at_char(ps, '"')) {
+        text = read_string(ps, &len);
+        if (!text)
+            return NULL;
+        v = llem__string(ps->a, text, len);
+    } else if (at_char(ps, '-') || (ps->p < ps->end && is_digit(*ps->p))) {
+        v = read_number(ps);
+    } else if (at_word(ps, "null")) {
+        v = llem_null(ps->a);
+    } else if (at_word(ps, "true")) {
+        v = llem_bool(ps->a, true);
+    } else if (at_word(ps, "false")) {
+        v = llem_bool(ps->a, false);
+    } else {
+        return refuse(ps, ps->p, "a value is expected, not %s", what_is_at(ps, ps->p, found));
+    }
+    return v && ps->a->oom ? no_memory(ps) : v;
 }
 
 llem_errcode llem_json_parse(struct llem_arena *a, struct llem_value **out, const char *text,
                              size_t len, const char *name, llem_error *err)
 {
-    struct llem_value *v;
-    json_error_t bad;
-    llem_errcode rc = LLEM_OK;
-    const char *nul;
-    json_t *j;
+    struct parser ps = { .a = a,
+                         .name = name,
+                         .begin = text,
+                         .p = text,
+                         .end = text + len,
+                         .keys = LLEM_BUF_INIT(SIZE_MAX / 2),
+                         .err = err };
+    struct llem_value *v = read_value(&ps, 0);
+    char found[32];
 
-    /* jansson takes a NUL for the end and would not look at what follows. */
-    nul = len ? memchr(text, 0, len) : NULL;
-    if (nul) {
-        int line = 1, column = 1;
-        const char *p;
-
-        for (p = text; p < nul; p++) {
-            column = *p == '\n' ? 1 : column + 1;
-            line += *p == '\n';
-        }
-        return llem_fail_at(err, LLEM_ECORRUPT, name, line, column,
-                            "this is not valid JSON: there is a NUL byte in it");
+    if (v) {
+        skip_space(&ps);
+        if (ps.p < ps.end)
+            refuse(&ps, ps.p, "the text goes on with %s after its end",
+                   what_is_at(&ps, ps.p, found));
     }
-    j = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &bad);
-    if (!j) {
-        if (json_error_code(&bad) == json_error_out_of_memory)
-            return llem_fail(err, LLEM_ENOMEM, "cannot read '%s': out of memory", name);
-        return llem_fail_at(err, LLEM_ECORRUPT, name, bad.line > 0 ? bad.line : 0,
-                            bad.line > 0 && bad.column >= 0 ? bad.column : 0,
-                            "this is not valid JSON: %s", bad.text);
-    }
-    v = convert(a, j, 0);
-    if (!v)
-        rc = llem_fail_at(err, LLEM_ECORRUPT, name, 0, 0,
-                          "this JSON is nested deeper than %d levels", MAX_DEPTH);
-    else if (a->oom)
-        rc = llem_fail(err, LLEM_ENOMEM, "cannot read '%s': out of memory", name);
-    else
+    if (ps.rc == LLEM_OK)
         *out = v;
-    json_decref(j);
-    return rc;
+    llem_buf_done(&ps.keys);
+    return ps.rc;
 }
 
 llem_errcode llem_json_load(struct llem_arena *a, struct llem_value **out, const char *path,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * JSON in (by jansson) and out (ours: ordered keys, shortest round-trip doubles).
+ * JSON in, strictly, and out: ordered keys, shortest round-trip doubles.
  */
 #ifndef LLEM_BASE_JSON_H
 #define LLEM_BASE_JSON_H
@@ -17,10 +17,10 @@ enum llem_json_style {
 void llem_json_dump(struct llem_buf *out, const struct llem_value *v, enum llem_json_style style);
 
 /*
- * Parse one JSON document (any kind at the root; duplicate keys, NaN and bytes after the end are
- * errors). `name` is shown in errors, which carry line and column; values carry none, because
- * jansson gives none. Depth is limited to 512. Configuration files in JSON go through the YAML
- * reader, which keeps positions.
+ * Parse one JSON document (any kind at the root). Duplicate keys, NaN, numbers that do not fit,
+ * \u0000, more than 512 levels and bytes after the end are errors, as is everything that RFC 8259
+ * does not allow. `name` is shown in errors, which carry line and column (in characters); values
+ * carry none. Configuration files in JSON go through the YAML reader, which keeps positions.
  */
 llem_errcode llem_json_parse(struct llem_arena *a, struct llem_value **out, const char *text,
                              size_t len, const char *name, llem_error *err);

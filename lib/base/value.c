@@ -56,20 +56,20 @@ struct llem_value *llem_real(struct llem_arena *a, double d)
     return v;
 }
 
-struct llem_value *llem_stringn(struct llem_arena *a, const char *s, size_t len)
+struct llem_value *llem__string(struct llem_arena *a, const char *s, size_t len)
 {
-    const char *copy;
-    struct llem_value *v;
+    struct llem_value *v = make(a, s ? LLEM_STRING : LLEM_NULL);
 
-    if (!s)
-        return llem_null(a);
-    copy = llem_arena_strndup(a, s, len);
-    v = make(a, LLEM_STRING);
     if (v->kind == LLEM_STRING) {
-        v->s = copy;
+        v->s = s;
         v->len = len;
     }
     return v;
+}
+
+struct llem_value *llem_stringn(struct llem_arena *a, const char *s, size_t len)
+{
+    return llem__string(a, llem_arena_strndup(a, s, len), len);
 }
 
 struct llem_value *llem_string(struct llem_arena *a, const char *s)
@@ -138,11 +138,13 @@ static bool grow(struct llem_arena *a, struct llem_value *v)
     return true;
 }
 
-/* Something cannot be added to v: without memory that is expected, else the tree is not what the
- * caller believes; either way it must not be used, and oom is what the caller tests. */
-static bool refuses(struct llem_arena *a, const struct llem_value *v, enum llem_kind kind)
+/* Something cannot be added to v: without memory that is expected (the key may be missing for want
+ * of it too), else the tree is not what the caller believes; either way it must not be used, and
+ * oom is what the caller tests. */
+static bool refuses(struct llem_arena *a, const struct llem_value *v, enum llem_kind kind,
+                    const char *key)
 {
-    if (v->kind == kind)
+    if (v->kind == kind && key)
         return false;
     a->oom = true;
     return true;
@@ -150,7 +152,7 @@ static bool refuses(struct llem_arena *a, const struct llem_value *v, enum llem_
 
 void llem_append(struct llem_arena *a, struct llem_value *list, struct llem_value *item)
 {
-    if (refuses(a, list, LLEM_LIST) || !grow(a, list))
+    if (refuses(a, list, LLEM_LIST, "") || !grow(a, list))
         return;
     list->items[list->count++] = item ? item : llem_null(a);
 }
@@ -165,21 +167,22 @@ static size_t find(const struct llem_value *map, const char *key, size_t len)
     return i;
 }
 
+struct llem_value *llem__add(struct llem_arena *a, struct llem_value *map, const char *key,
+                             struct llem_value *v)
+{
+    if (!v)
+        v = llem_null(a);
+    if (refuses(a, map, LLEM_MAP, key) || !grow(a, map))
+        return v;
+    map->keys[map->count] = key;
+    map->items[map->count++] = v;
+    return v;
+}
+
 struct llem_value *llem_add(struct llem_arena *a, struct llem_value *map, const char *key,
                             struct llem_value *v)
 {
-    const char *copy;
-
-    if (!v)
-        v = llem_null(a);
-    if (refuses(a, map, LLEM_MAP) || !grow(a, map))
-        return v;
-    copy = llem_arena_strdup(a, key);
-    if (!copy)
-        return v;
-    map->keys[map->count] = copy;
-    map->items[map->count++] = v;
-    return v;
+    return llem__add(a, map, llem_arena_strdup(a, key), v);
 }
 
 struct llem_value *llem_set(struct llem_arena *a, struct llem_value *map, const char *key,
@@ -189,7 +192,7 @@ struct llem_value *llem_set(struct llem_arena *a, struct llem_value *map, const 
 
     if (!v)
         v = llem_null(a);
-    if (refuses(a, map, LLEM_MAP))
+    if (refuses(a, map, LLEM_MAP, key))
         return v;
     i = find(map, key, strlen(key));
     if (i == map->count)
@@ -202,7 +205,7 @@ bool llem_unset(struct llem_value *map, const char *key)
 {
     size_t i, after;
 
-    if (!map || map->kind != LLEM_MAP)
+    if (!map || map->kind != LLEM_MAP || !key)
         return false;
     i = find(map, key, strlen(key));
     if (i == map->count)
@@ -241,13 +244,15 @@ static struct llem_value *child(const struct llem_value *v, const char *key, siz
 
 struct llem_value *llem_get(const struct llem_value *map, const char *key)
 {
-    return map && map->kind == LLEM_MAP ? child(map, key, strlen(key)) : NULL;
+    return map && map->kind == LLEM_MAP && key ? child(map, key, strlen(key)) : NULL;
 }
 
 struct llem_value *llem_at(const struct llem_value *root, const char *path)
 {
     struct llem_value *v = NULL;
 
+    if (!path)
+        return NULL;
     for (;;) {
         size_t len = strcspn(path, ".");
 
@@ -266,6 +271,10 @@ struct llem_value *llem_set_at(struct llem_arena *a, struct llem_value *root, co
     char *key;
     size_t len;
 
+    if (!path) {
+        a->oom = true;
+        return NULL;
+    }
     for (;;) {
         if (!root || root->kind != LLEM_MAP)
             return NULL;

@@ -67,6 +67,10 @@ struct llem_value *llem_set(struct llem_arena *a, struct llem_value *map, const 
  */
 struct llem_value *llem_add(struct llem_arena *a, struct llem_value *map, const char *key,
                             struct llem_value *v);
+/* The same for text that lives in the arena already: it is borrowed, not copied. */
+struct llem_value *llem__add(struct llem_arena *a, struct llem_value *map, const char *key,
+                             struct llem_value *v);
+struct llem_value *llem__string(struct llem_arena *a, const char *s, size_t len);
 bool llem_unset(struct llem_value *map, const char *key);
 
 /* Borrowed; NULL if absent (or if map is NULL or no map). */

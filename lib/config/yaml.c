@@ -797,7 +797,7 @@ llem_errcode llem__yaml_read(struct llem_arena *a, struct llem_value **out, stru
         rc = llem_fail_at(err, LLEM_ECONFIG, name, 1, 1, "the file holds a NUL byte");
         goto done;
     }
-    /* jansson is the judge of what is JSON; libfyaml then gives the positions. */
+    /* The JSON reader is the judge of what is JSON; libfyaml then gives the positions. */
     if (json) {
         rc = llem_json_parse(a, &strict, text, len, name, err);
         if (rc < 0) {

@@ -109,6 +109,21 @@ static void long_sentences_are_cut_at_whole_characters(void **state)
     }
 }
 
+static void sentences_carry_nothing_that_a_terminal_obeys(void **state)
+{
+    llem_error err;
+
+    llem_fail_at(&err, LLEM_EIO, "a\x1B[2J.json", 1, 1, "'%s'\n'%s'", "\x1B]0;title\x07\t\x7F",
+                 "\xC2\x9B"
+                 "2J \xC3\xA9 \xFF\xC3");
+    assert_string_equal(err.file, "a?[2J.json");
+    assert_string_equal(err.msg, "'?]0;title?\?\?'\n'?\?2J \xC3\xA9 ?\?'");
+    llem_hint(&err, "%s", "\r");
+    assert_string_equal(err.hint, "?");
+    llem_context(&err, "%s", "\b");
+    assert_true(llem_starts_with(err.msg, "?: '"));
+}
+
 /* ---- buffers ------------------------------------------------------------------------------ */
 
 static void check_buf(const struct llem_buf *b)
@@ -654,6 +669,7 @@ int main(void)
         cmocka_unit_test(errors_are_optional),
         cmocka_unit_test(an_error_may_be_made_of_itself),
         cmocka_unit_test(long_sentences_are_cut_at_whole_characters),
+        cmocka_unit_test(sentences_carry_nothing_that_a_terminal_obeys),
         cmocka_unit_test(a_buffer_grows_and_stays_terminated),
         cmocka_unit_test(a_buffer_holds_its_limit_exactly),
         cmocka_unit_test(taking_the_text_of_an_empty_buffer_gives_an_empty_string),

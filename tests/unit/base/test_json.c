@@ -271,16 +271,33 @@ static void errors_name_file_line_and_column(void **state)
         int line, column;
         const char *part;
     } all[] = {
-        { "{\"a\": 1,\n \"a\": 2}", 2, 4, "duplicate object key" },
-        { "{\"a\": 1,\n \"b\" 2}", 2, 6, "':' expected" },
-        { "[1, 2", 1, 5, "']' expected" },
-        { "{\"a\": 1} x", 1, 10, "end of file expected" },
-        { "[1] [2]", 1, 5, "end of file expected" },
-        { "\n\n  nul", 3, 5, "invalid token" },
-        { "", 1, 0, "" },
-        { "   ", 1, 3, "" },
-        { "[1,]", 1, 4, "unexpected token" },
-        { "{\"a\": 1,}", 1, 9, "expected" },
+        { "{\"a\": 1,\n \"a\": 2}", 2, 2, "\"a\" is there twice" },
+        { "{\"b\": {\"a\": 1, \"c\": 2, \"\\u0061\": 3}}", 1, 24, "\"a\" is there twice" },
+        { "{\"a\": 1,\n \"b\" 2}", 2, 6, "':' is expected, not '2}'" },
+        { "[1, 2", 1, 6, "',' or ']' is expected, not the end of the text" },
+        { "{\"a\": 1 \"b\": 2}", 1, 9, "',' or '}' is expected" },
+        { "{\"a\": 1} x", 1, 10, "goes on with 'x'" },
+        { "[1] [2]", 1, 5, "goes on with '[2]'" },
+        { "\n\n  nul", 3, 3, "a value is expected, not 'nul'" },
+        { "", 1, 1, "not the end of the text" },
+        { "   ", 1, 4, "not the end of the text" },
+        { "[1,]", 1, 4, "a value is expected, not ']'" },
+        { "{\"a\": 1,}", 1, 9, "a key in double quotes" },
+        { "[\"\xC3\xA9\xE2\x82\xAC\", \x01]", 1, 8, "a value is expected" },
+        { "[\"ab\x02\"]", 1, 5, "control character" },
+        { "[\"ab\xFF\"]", 1, 5, "not UTF-8" },
+        { "[\"a\\qb\"]", 1, 4, "no such escape" },
+        { "[\"a\\u12g4\"]", 1, 4, "four hexadecimal digits" },
+        { "[\"a\\ud800x\"]", 1, 4, "surrogate" },
+        { "[\"a\\u0000\"]", 1, 4, "not accepted" },
+        { "[1, \"a", 1, 5, "never closed" },
+        { "[1, \"a\\\"]", 1, 5, "never closed" },
+        { "[1, 01]", 1, 5, "begin with 0" },
+        { "[1.]", 1, 2, "digit must follow" },
+        { "[1e]", 1, 2, "exponent" },
+        { "[1e999]", 1, 2, "too large" },
+        { "[9223372036854775808]", 1, 2, "too large" },
+        { "[-]", 1, 2, "a value is expected" },
     };
     size_t i;
 
@@ -339,9 +356,9 @@ static void hostile_documents_are_refused(void **state)
 
     for (i = 0; i < LLEM_COUNT(all); i++)
         expect_refused(all[i], strlen(all[i]), -1, 0, "");
-    expect_refused("1\0", 2, 1, 2, "NUL");
-    expect_refused("[1,\n\0]", 6, 2, 1, "NUL");
-    expect_refused("{}\0garbage", 10, 1, 3, "NUL");
+    expect_refused("1\0", 2, 1, 2, "goes on");
+    expect_refused("[1,\n\0]", 6, 2, 1, "a value is expected");
+    expect_refused("{}\0garbage", 10, 1, 3, "goes on");
     expect_refused("\0", 1, -1, 0, "");
     expect_refused("[1]\0", 4, -1, 0, "");
 }
