@@ -8,7 +8,7 @@
 
 #include "tests/fakes/load.h"
 
-enum { MAX_BOARDS = 16, MAX_FAULTS = 16, MAX_PROCESSES = 32, MAX_UNSUPPORTED = 32 };
+enum { MAX_BOARDS = 16, MAX_FAULTS = 16, MAX_PROCESSES = 64, MAX_UNSUPPORTED = 32 };
 
 enum fault_kind {
     FAULT_LOST,

@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "lib/base/file.h"
+#include "lib/base/json.h"
 #include "lib/sampler/sampler.h"
 
 static char help_dir[256];
