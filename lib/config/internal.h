@@ -62,6 +62,8 @@ __attribute__((format(printf, 5, 6))) void llem__diag_at(struct llem__diags *d, 
 const char *llem__diags_text(struct llem__diags *d);
 /* Fill err from the list: one error with its place, several as lines. LLEM_OK if there are none. */
 llem_errcode llem__diags_error(struct llem__diags *d, llem_error *err);
+/* What llem_config_errors() returns from now on; copied, NULL = nothing. */
+void llem__keep_errors(llem_ctx *ctx, const char *text);
 
 /* ---- schemas ------------------------------------------------------------------------------ */
 

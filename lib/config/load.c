@@ -15,7 +15,7 @@
 
 /* ---- errors of the last load -------------------------------------------------------------- */
 
-static void keep_errors(llem_ctx *ctx, const char *text)
+void llem__keep_errors(llem_ctx *ctx, const char *text)
 {
     ctx->slots[LLEM_SLOT_CONFIG_ERRORS].free = free;
     free(ctx->slots[LLEM_SLOT_CONFIG_ERRORS].data);
@@ -286,7 +286,7 @@ llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
     bool stop = false;
     char *cwd = NULL;
 
-    keep_errors(ctx, NULL);
+    llem__keep_errors(ctx, NULL);
     if (!c)
         return llem_fail(err, LLEM_ENOMEM, "out of memory for a configuration");
     check.a = diags.a = &c->arena;
@@ -338,7 +338,7 @@ report:
             c->arena.oom = true;
     }
     if (rc < 0)
-        keep_errors(ctx, llem__diags_text(&diags));
+        llem__keep_errors(ctx, llem__diags_text(&diags));
     if (c->arena.oom)
         rc = llem_fail(err, LLEM_ENOMEM, "out of memory for a configuration");
 
@@ -349,7 +349,7 @@ done:
             struct llem_arena a = LLEM_ARENA_INIT;
             struct llem__diags d = { .a = &a };
             add_error(&d, err);
-            keep_errors(ctx, llem__diags_text(&d));
+            llem__keep_errors(ctx, llem__diags_text(&d));
             llem_arena_done(&a);
         }
         llem_config_free(c);

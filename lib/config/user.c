@@ -116,6 +116,8 @@ static llem_errcode load(llem_ctx *ctx, struct user *u, llem_error *err)
             check_runner(&diags, llem_at(u->tree, path), path);
     }
     rc = llem__diags_error(&diags, err);
+    if (rc < 0)
+        llem__keep_errors(ctx, llem__diags_text(&diags));
     if (rc == LLEM_OK && u->arena.oom)
         rc = llem_fail(err, LLEM_ENOMEM, "out of memory for the user's configuration");
     return rc;

@@ -191,6 +191,8 @@ llem_errcode llem_variables_check(llem_ctx *ctx, llem_error *err)
     if (ctx->log)
         warn_of_unknown(ctx, &a);
     rc = llem__diags_error(&diags, err);
+    if (rc < 0)
+        llem__keep_errors(ctx, llem__diags_text(&diags));
     llem_arena_done(&a);
     return rc;
 }

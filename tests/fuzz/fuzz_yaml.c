@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Fuzz target: a configuration of any bytes is parsed as YAML and as JSON, checked against the rows of an
+ * engine that is itself read from the input's first document, completed and hashed.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/config/internal.h"
+
+static const char engine_yaml[] =
+    "- {path: ., type: section, open: true}\n"
+    "- {path: batch_size, type: int, default: 1, min: 1}\n"
+    "- {path: dtype, type: enum, choices: [float32, bfloat16]}\n"
+    "- {path: block, type: enum, choices: [8, 16]}\n"
+    "- {path: memory, type: map}\n"
+    "- {path: names, type: list}\n"
+    "- {path: sampling.temperature, type: real, min: 0, max: 2, max_open: true}\n";
+
+static void check(const struct llem_schema *schema, const struct llem_value *tree)
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    struct llem__diags diags = { .a = &a };
+    struct llem__check c = { .schema = schema, .a = &a, .diags = &diags };
+    struct llem_value *checked;
+    char hex[65];
+
+    if (tree->kind == LLEM_MAP) {
+        checked = llem__check_layer(&c, tree);
+        llem__check_cross(&c, checked);
+        llem_config_hash(schema, checked, hex);
+        llem_config_resolved_hash(schema, checked, hex);
+    }
+    (void)llem__diags_text(&diags);
+    (void)llem__diags_error(&diags, NULL);
+    llem_arena_done(&a);
+}
+
+static void as_rows(const struct llem_value *tree)
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    const struct llem_row *rows;
+    llem_error err;
+
+    (void)llem_rows_from_value(&rows, tree, "fuzz", &a, &err);
+    llem_arena_done(&a);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct llem_arena a = LLEM_ARENA_INIT, rows_arena = LLEM_ARENA_INIT;
+    struct llem_value *options = NULL, *tree = NULL;
+    const struct llem_row *rows = NULL;
+    struct llem_schema *schema = NULL;
+    struct llem_engine_rows engine = { .name = "fuzz" };
+    llem_error err;
+
+    if (llem_yaml_parse(&rows_arena, &options, engine_yaml, sizeof(engine_yaml) - 1, "rows", &err) <
+            0 ||
+        llem_rows_from_value(&rows, options, "fuzz", &rows_arena, &err) < 0)
+        goto done;
+    engine.rows = rows;
+    if (llem_schema_new(&schema, &engine, 1, &err) < 0)
+        goto done;
+    for (int json = 0; json < 2; json++) {
+        if (llem__yaml_read(&a, &tree, NULL, (const char *)data, size, "fuzz", json, &err) == LLEM_OK) {
+            check(schema, tree);
+            as_rows(tree);
+        }
+    }
+    if (size < 4096) {
+        char *text = malloc(size + 1);
+        if (text) {
+            memcpy(text, data, size);
+            text[size] = '\0';
+            (void)llem_yaml_scalar(&a, text);
+            free(text);
+        }
+    }
+
+done:
+    llem_schema_free(schema);
+    llem_arena_done(&rows_arena);
+    llem_arena_done(&a);
+    return 0;
+}
