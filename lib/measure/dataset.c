@@ -248,10 +248,10 @@ static llem_errcode csv_field(struct csv *c, const char *name, bool *last, llem_
     return LLEM_OK;
 }
 
-static int key_index(const char *const *keys, size_t n, const char *s)
+static int key_index(const char *const *keys, size_t n, const char *s, size_t len)
 {
     for (size_t i = 0; i < n; i++)
-        if (strcmp(keys[i], s) == 0)
+        if (strlen(keys[i]) == len && memcmp(keys[i], s, len) == 0)
             return (int)i;
     return -1;
 }
@@ -280,13 +280,8 @@ static llem_errcode parse_csv(struct records *r, const char *text, size_t len, l
         s = c.field.data;
         n = c.field.len;
         strip(&s, &n);
-        c.field.data[c.field.len] = '\0';
-        if (n < c.field.len || s != c.field.data) {
-            memmove(c.field.data, s, n);
-            c.field.data[n] = '\0';
-        }
-        prompt_rank[columns] = key_index(prompt_keys, LLEM_COUNT(prompt_keys), c.field.data);
-        kind_rank[columns] = key_index(kind_keys, LLEM_COUNT(kind_keys), c.field.data);
+        prompt_rank[columns] = key_index(prompt_keys, LLEM_COUNT(prompt_keys), s, n);
+        kind_rank[columns] = key_index(kind_keys, LLEM_COUNT(kind_keys), s, n);
         found |= prompt_rank[columns] >= 0;
         columns++;
     }

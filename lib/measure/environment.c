@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "lib/base/file.h"
+#include "lib/sampler/sampler.h"
 
 enum { MAX_FILE_BYTES = 16 << 20 };
 
@@ -101,13 +102,14 @@ static struct llem_value *host(const char *proc, const char *etc, struct llem_ar
     return h;
 }
 
-/* Cores: distinct pairs of physical id and core id. */
-static int64_t physical_cores(const char *cpuinfo, struct llem_arena *a)
+/* Cores: distinct pairs of physical id and core id. 0 = not told. */
+static int64_t physical_cores(const char *cpuinfo, struct llem_arena *a, int *packages)
 {
-    enum { MAX_CORES = 8192 };
+    enum { MAX_CORES = 8192, MAX_PACKAGES = 1024 };
     int64_t *seen = llem_arena_calloc(a, MAX_CORES, sizeof(*seen));
     int64_t n = 0, package = 0;
 
+    *packages = 1;
     while (seen && cpuinfo && *cpuinfo) {
         const char *end = strchr(cpuinfo, '\n');
         char line[128];
@@ -120,6 +122,8 @@ static int64_t physical_cores(const char *cpuinfo, struct llem_arena *a)
         colon = strchr(line, ':');
         if (colon && llem_starts_with(line, "physical id") && llem_parse_i64(colon + 2, &v)) {
             package = v;
+            if (v >= *packages && v < MAX_PACKAGES)
+                *packages = (int)v + 1;
         } else if (colon && llem_starts_with(line, "core id") && llem_parse_i64(colon + 2, &v)) {
             int64_t key = package * 65536 + v, i;
 
@@ -161,19 +165,25 @@ static struct llem_value *cpu(const char *proc, const char *sys, struct llem_are
     char *model = line_value(a, text, "model name", ':');
     char *flags = line_value(a, text, "flags", ':');
     char *mhz = line_value(a, text, "cpu MHz", ':');
+    long logical = sysconf(_SC_NPROCESSORS_ONLN);
+    int64_t physical;
+    int packages;
+    struct llem_tdp tdp;
     double frequency;
 
+    physical = physical_cores(text, a, &packages);
+    llem_tdp_of(&tdp, model ? model : "", (int)logical, packages);
     llem_set(a, c, "model", llem_string(a, model ? model : line_value(a, text, "CPU part", ':')));
     llem_set(a, c, "vendor", llem_string(a, line_value(a, text, "vendor_id", ':')));
-    llem_set(a, c, "n_physical", known_int(a, physical_cores(text, a)));
-    llem_set(a, c, "n_logical", known_int(a, sysconf(_SC_NPROCESSORS_ONLN)));
+    llem_set(a, c, "n_physical", known_int(a, physical));
+    llem_set(a, c, "n_logical", known_int(a, logical));
     llem_set(a, c, "flags", words(a, flags ? flags : line_value(a, text, "Features", ':')));
     text = slurp(&b, sys, "devices/system/cpu/cpu0/cpufreq/scaling_governor");
     if (text)
         b.data[strcspn(b.data, "\n")] = '\0';
     llem_set(a, c, "governor", llem_string(a, text));
-    llem_set(a, c, "tdp_w", llem_null(a));
-    llem_set(a, c, "tdp_source", llem_null(a));
+    llem_set(a, c, "tdp_w", tdp.known ? llem_real(a, tdp.w) : llem_null(a));
+    llem_set(a, c, "tdp_source", llem_string(a, tdp.source));
     llem_set(a, c, "frequency_mhz",
              mhz && llem_parse_f64(mhz, &frequency) ? llem_real(a, frequency) : llem_null(a));
     llem_buf_done(&b);

@@ -191,26 +191,65 @@ static struct llem_value *engine_json(struct llem_harness *h)
     return v;
 }
 
+/* One board as `environment` lists it: out of what its sampler describes and its first snapshot. */
+static struct llem_value *gpu_json(struct llem_harness *h, const struct llem_value *domain,
+                                   const struct llem_value *describe)
+{
+    static const char *const names[] = {
+        "index",         "uuid",
+        "name",          "pci",
+        "vram_bytes",    "compute_capability",
+        "power_limit_w", "default_power_limit_w",
+        "persistence",   "mig",
+    };
+    struct llem_arena *a = &h->arena;
+    const char *id = llem_str_at(domain, "id", "");
+    const struct llem_value *board = llem_get(llem_get(describe, "domains"), id);
+    const struct llem_value *state = llem_get(llem_get(h->snapshots, "before"), id);
+    struct llem_value *v = llem_map(a);
+
+    for (size_t i = 0; i < LLEM_COUNT(names); i++) {
+        const struct llem_value *told = llem_get(board, names[i]);
+
+        if (!told && strcmp(names[i], "name") == 0)
+            told = llem_get(domain, "label");
+        llem_set(a, v, names[i], or_null(a, told ? told : llem_get(domain, names[i])));
+    }
+    llem_set(a, v, "driver", or_null(a, llem_get(describe, "driver_version")));
+    llem_set(a, v, "temperature_c", or_null(a, llem_get(state, "temperature_c")));
+    return v;
+}
+
 /* What only sensors and the engine know of the environment. */
 static void complete_environment(struct llem_harness *h)
 {
     struct llem_arena *a = &h->arena;
     const struct llem_value *python = llem_at(h->loaded, "libraries.python");
-    struct llem_value *p;
+    struct llem_value *gpus = llem_list(a), *v;
 
     for (size_t i = 0; i < h->n_sensors; i++) {
-        const struct llem_value *d = h->sensors[i].describe;
-        const struct llem_value *gpus = llem_get(d, "gpus"), *cuda = llem_get(d, "cuda");
+        const struct llem_sensor *s = &h->sensors[i];
+        const struct llem_value *cuda = llem_get(s->describe, "cuda_version");
 
-        if (gpus && gpus->kind == LLEM_LIST)
-            llem_set(a, h->environment, "gpus", llem_copy(a, gpus));
-        if (cuda && cuda->kind == LLEM_MAP)
-            llem_set(a, h->environment, "cuda", llem_copy(a, cuda));
+        if (!llem_is_null(cuda)) {
+            v = llem_map(a);
+            llem_set(a, v, "driver_version", or_null(a, llem_get(s->describe, "driver_version")));
+            llem_set(a, v, "cuda_version", llem_copy(a, cuda));
+            llem_set(a, h->environment, "cuda", v);
+        }
+        for (size_t k = 0; s->opened && h->domains && k < h->domains->count; k++) {
+            const struct llem_value *d = h->domains->items[k];
+
+            if (strcmp(llem_str_at(d, "kind", ""), "gpu") == 0 &&
+                strcmp(llem_str_at(d, "sampler", ""), s->class->name) == 0)
+                llem_append(a, gpus, gpu_json(h, d, s->describe));
+        }
     }
+    llem_set(a, h->environment, "gpus", gpus);
     if (python && python->kind == LLEM_STRING) {
-        p = llem_map(a);
-        llem_set(a, p, "version", llem_copy(a, python));
-        llem_set(a, h->environment, "python", p);
+        v = llem_map(a);
+        llem_set(a, v, "version", llem_copy(a, python));
+        llem_set(a, h->environment, "python", v);
     }
 }
 

@@ -170,9 +170,11 @@ static void read_domain(struct llem_watch *w, const struct sensor *s, size_t loc
     int64_t begin_ns = llem_now_ns(w->clock), end_ns;
 
     /* A device that is gone may take long to say so: ask it less often. */
-    if (d->failed >= LOST_AFTER && begin_ns - d->asked_ns < 100 * MS)
-        return;
-    d->asked_ns = begin_ns;
+    if (!slow) {
+        if (d->failed >= LOST_AFTER && begin_ns - d->asked_ns < 100 * MS)
+            return;
+        d->asked_ns = begin_ns;
+    }
     n = s->s.class->read(s->s.self, local, slow, w->readings);
     end_ns = llem_now_ns(w->clock);
     for (size_t i = 0; i < n; i++) {

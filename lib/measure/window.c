@@ -14,7 +14,7 @@
 
 /* What the rolls have to be, from the charged sensors. */
 struct rolls {
-    bool needed;
+    bool needed, unknown; /* unknown: a counter does not say how often it moves */
     double tick_s, averaging_s; /* T and W, the longest */
 };
 
@@ -25,6 +25,7 @@ static void look_at_fields(struct rolls *r, const struct llem_domain *d)
 
         if (f->role > LLEM_ROLE_POWER_AVERAGE)
             continue;
+        r->unknown |= f->role == LLEM_ROLE_COUNTER && f->period_s == 0;
         if (f->period_s > r->tick_s)
             r->tick_s = f->period_s;
         if (f->averaging_s > r->averaging_s)
@@ -121,9 +122,7 @@ static llem_errcode preroll(struct llem_harness *h, struct rolls *r, llem_error 
         now = llem_now_ns(h->clock);
     }
     ticks_since(h, before, &learned_s);
-    /* Ticks that are quicker than the readings are learned as the time between readings: where the
-     * sensor says what its period is, that is better. */
-    if (r->tick_s == 0)
+    if (r->unknown && learned_s > r->tick_s)
         r->tick_s = learned_s;
     llem_watch_pace(h->watch, LLEM_PACE_EDGE);
     if (rc == LLEM_OK)
