@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: MIT
 """Make the tiny random models and the golden logits that the `cpu` engine is tested against.
 
-Inputs: none. Weights and text are drawn from fixed seeds, so the same package versions
+Inputs: examples/sample-model and examples/prompts.jsonl, for the golden of the sample model.
+All other weights are drawn from fixed seeds, so the same package versions
 (tools/requirements-train.txt) give the same files.
 
 Outputs, under --out (default tests/data):
   models/<name>/     a Hugging Face directory: config.json, model.safetensors (or shards with an
                      index), tokenizer.json
-  golden/<name>.json prompts, token ids, last-position logits, arg-max of every position, greedy
-                     continuation
+  golden/<name>.json for each of them and for sample-model: prompts, token ids, last-position
+                     logits, arg-max of every position, greedy continuation
 
 Shapes: hidden 64 (GPT-2: 48), 2 layers, 4 query heads, 2 key/value heads, vocabulary 400.
 The exact formats are in tests/data/README.md.
@@ -37,6 +38,7 @@ VOCAB = 400
 NEW_TOKENS = 16
 MIN_MARGIN = 1e-3
 MIN_DISTINCT = 6
+SAMPLE_PROMPTS = 6
 
 CONFIG_KEYS = [
     "vocab_size",
@@ -143,12 +145,12 @@ def margin(logits):
     return float((top[..., 0] - top[..., 1]).min())
 
 
-def golden_of(model, tokenizer):
+def golden_of(model, tokenizer, prompts):
     """The golden record of a model, or None when some arg-max is decided too narrowly."""
-    record = {"prompts": PROMPTS, "input_ids": [], "logits": [], "argmax": [], "greedy": []}
+    record = {"prompts": prompts, "input_ids": [], "logits": [], "argmax": [], "greedy": []}
     error = 0.0
     double = copy.deepcopy(model).double()
-    for prompt in PROMPTS:
+    for prompt in prompts:
         ids = tokenizer.encode(prompt, add_special_tokens=False).ids
         logits = forward(model, ids)
         exact = forward(double, ids)
@@ -264,6 +266,48 @@ def save(model, config, tokenizer, folder, stored, style, shards, bare):
     (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
+def write_golden(folder, name, stored, record, error, note):
+    """Write golden/<name>.json, one key a line."""
+    record = {
+        "model": name,
+        "weights": str(stored).removeprefix("torch."),
+        "compute": "float32",
+        "max_error_against_float64": float(f"{error:.2g}"),
+        **record,
+    }
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items()]
+    path = folder / "golden" / f"{name}.json"
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    lengths = [len(ids) for ids in record["input_ids"]]
+    spread = float(np.std(record["logits"][0]))
+    print(f"{name}: {note}, lengths {lengths}, logit spread {spread:.3g}, error {error:.2g}")
+
+
+def golden_of_sample(arguments):
+    """Golden of the committed sample model, for a few of the builtin prompts.
+
+    A prompt is left out when some arg-max is decided too narrowly.
+    """
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        arguments.sample, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+    tokenizer = Tokenizer.from_file(str(arguments.sample / "tokenizer.json"))
+    record, worst = None, 0.0
+    for line in arguments.prompts.read_text(encoding="utf-8").splitlines():
+        one, error = golden_of(model, tokenizer, [json.loads(line)["prompt"]])
+        if one is None:
+            continue
+        worst = max(worst, error)
+        if record is None:
+            record = one
+        else:
+            for key, value in one.items():
+                record[key].extend(value)
+        if len(record["prompts"]) == SAMPLE_PROMPTS:
+            break
+    write_golden(arguments.out, "sample-model", torch.bfloat16, record, worst, "builtin prompts")
+
+
 def variants():
     """(name, config, model class, stored dtype, config style, shards, bare names)."""
     llama = transformers.LlamaForCausalLM
@@ -321,6 +365,12 @@ def variants():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("tests/data"))
+    parser.add_argument(
+        "--sample", type=pathlib.Path, default=pathlib.Path("examples/sample-model")
+    )
+    parser.add_argument(
+        "--prompts", type=pathlib.Path, default=pathlib.Path("examples/prompts.jsonl")
+    )
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
 
@@ -335,28 +385,15 @@ def main():
             model.tie_weights()
             randomise(model, seed)
             round_weights(model, stored)
-            record, error = golden_of(model, tokenizer)
+            record, error = golden_of(model, tokenizer, PROMPTS)
             if record is not None:
                 break
         else:
             raise SystemExit(f"{name}: no seed decides every arg-max clearly")
         save(model, config, tokenizer, arguments.out / "models" / name, stored, style, shards, bare)
-        record = {
-            "model": name,
-            "weights": str(stored).removeprefix("torch."),
-            "compute": "float32",
-            "max_error_against_float64": float(f"{error:.2g}"),
-            **record,
-        }
-        path = arguments.out / "golden" / f"{name}.json"
-        lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items()]
-        path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-        spread = float(np.std(record["logits"][0]))
-        lengths = [len(ids) for ids in record["input_ids"]]
-        print(
-            f"{name}: seed {seed}, lengths {lengths}, logit spread {spread:.3g}, "
-            f"float32 error {error:.2g}"
-        )
+        write_golden(arguments.out, name, stored, record, error, f"seed {seed}")
+    if arguments.sample.is_dir():
+        golden_of_sample(arguments)
 
 
 if __name__ == "__main__":
