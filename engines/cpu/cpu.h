@@ -10,6 +10,7 @@
 
 #include "lib/base/base.h"
 #include "lib/base/clock.h"
+#include "lib/base/ctx.h"
 
 /* What is believed of a file from outside. */
 #define CPU_MAX_HEADER_BYTES (UINT64_C(100) << 20)    /* of a safetensors file */
@@ -17,7 +18,7 @@
 #define CPU_MAX_INDEX_BYTES (UINT64_C(64) << 20)      /* model.safetensors.index.json */
 #define CPU_MAX_TOKENIZER_BYTES (UINT64_C(256) << 20) /* tokenizer.json */
 
-/* ---- safetensors.c: tensors in files ------------------------------------------------------ */
+/* ---- safetensors.c: tensors in files ---- */
 
 enum cpu_dtype { CPU_F32, CPU_BF16, CPU_F16, CPU_OTHER };
 enum { CPU_MAX_RANK = 8 };
@@ -65,13 +66,12 @@ const struct cpu_tensor *cpu_weights_find(const struct cpu_weights *w, const cha
 llem_errcode cpu_weights_read(const struct cpu_weights *w, const struct cpu_tensor *t,
                               uint64_t offset, void *out, size_t len, llem_error *err);
 
-/* ---- nfc.c: Unicode normalisation form C --------------------------------------------------- */
+/* ---- nfc.c: Unicode normalisation form C ---- */
 
 /* Append the NFC of valid UTF-8 to out. */
 void cpu_nfc(struct llem_buf *out, const char *text, size_t len);
 
-/* ---- bpe.c: words to token ids -----------------------------------------------------------------
- */
+/* ---- bpe.c: words to token ids ---- */
 
 struct cpu_ids {
     int32_t *ids; /* to free() */
@@ -88,7 +88,7 @@ void cpu_bpe_free(struct cpu_bpe *b); /* NULL is allowed */
 /* Append the ids of one word (bytes). False without memory. */
 bool cpu_bpe_encode(struct cpu_bpe *b, const char *word, size_t len, struct cpu_ids *out);
 
-/* ---- tokenizer.c: text to token ids --------------------------------------------------------- */
+/* ---- tokenizer.c: text to token ids ---- */
 
 struct cpu_tokenizer;
 
@@ -103,7 +103,7 @@ void cpu_tokenizer_free(struct cpu_tokenizer *t); /* NULL is allowed */
 llem_errcode cpu_tokenizer_encode(struct cpu_tokenizer *t, const char *text, size_t len,
                                   bool special, struct cpu_ids *out, llem_error *err);
 
-/* ---- pool.c: threads ------------------------------------------------------------------------ */
+/* ---- pool.c: threads ---- */
 
 struct cpu_pool;
 
@@ -116,11 +116,10 @@ int cpu_pool_threads(const struct cpu_pool *p);
  * when all are done. thread is 0 .. n_threads-1. One caller at a time; not from within fn. */
 typedef void (*cpu_task)(void *arg, int item, int thread);
 void cpu_pool_run(struct cpu_pool *p, cpu_task fn, void *arg, int count);
-/* CPUs this process may use, one for each physical core. */
-int cpu_cores(void);
+/* CPUs that this process may use; `cores`: one for each physical core. At least 1. */
+int cpu_count(bool cores);
 
-/* ---- kernels.c, kernels_avx2.c: the loops that take the time ----------------------------------
- */
+/* ---- kernels.c, kernels_x86.c: the loops that take the time ---- */
 
 /* Rows of weights and activations that the kernels multiply are padded with zeros to a multiple of
  * CPU_PAD elements, and start at a multiple of 64 bytes. */
@@ -165,8 +164,7 @@ float cpu_bf16_to_f32(uint16_t b);
 uint16_t cpu_f32_to_bf16(float f); /* to the nearest, ties to even; NaN stays NaN */
 float cpu_f16_to_f32(uint16_t h);
 
-/* ---- blas.c: OpenBLAS, if there is one ---------------------------------------------------------
- */
+/* ---- blas.c: OpenBLAS, if there is one ---- */
 
 struct cpu_blas {
     void *handle;
@@ -177,8 +175,14 @@ struct cpu_blas {
 /* Load it for one thread a call; false if it is not installed. */
 bool cpu_blas_open(struct cpu_blas *b);
 
-/* ---- model.c: architectures, config.json, weights in memory
- * -------------------------------------- */
+/* ---- hub.c: where a model is ---- */
+
+/* The directory of a model: a path as it is; a hub id from the Hugging Face cache, then with its
+ * revision (else NULL). Strings live in the arena. */
+llem_errcode cpu_find_model(struct llem_arena *a, llem_ctx *ctx, const char *model,
+                            const char **dir, const char **revision, llem_error *err);
+
+/* ---- config.c: config.json ---- */
 
 enum cpu_norm { CPU_NORM_RMS, CPU_NORM_LAYER };
 enum cpu_positions { CPU_POS_ROPE, CPU_POS_LEARNED };
@@ -194,9 +198,8 @@ struct cpu_config {
     enum cpu_act act;
     bool gated, qkv_bias, out_bias, mlp_bias, tied, scale_by_layer, scale_scores;
     int32_t hidden, layers, heads, kv_heads, head_dim, ff, vocab, max_positions;
-    int32_t window,
-        first_window_layer;  /* window 0: none; else for layers from first_window_layer on */
-    uint8_t *layer_windowed; /* of config.json's layer_types; NULL = first_window_layer */
+    int32_t window;    /* tokens that a layer with a sliding window sees; 0 = no layer has one */
+    uint8_t *windowed; /* which layers have it; NULL if none */
     float eps;
     double rope_theta;
     enum { CPU_ROPE_DEFAULT, CPU_ROPE_LINEAR, CPU_ROPE_LLAMA3 } rope;
@@ -212,6 +215,8 @@ llem_errcode cpu_config_load(struct cpu_config *c, const char *dir, llem_error *
 llem_errcode cpu_config_parse(struct cpu_config *c, const char *text, size_t len, const char *name,
                               llem_error *err);
 void cpu_config_done(struct cpu_config *c);
+
+/* ---- model.c: architectures, weights in memory ---- */
 
 struct cpu_matrix {
     const void *data; /* rows of `stride` elements */
@@ -256,13 +261,12 @@ llem_errcode cpu_model_load(struct cpu_model **out, const struct cpu_config *con
                             cpu_progress progress, void *user, llem_error *err);
 void cpu_model_free(struct cpu_model *m); /* NULL is allowed */
 
-/* ---- forward.c: one step through the model
- * ---------------------------------------------------------- */
+/* ---- forward.c: one step through the model ---- */
 
-/* One token to compute: where it stands, and whether what follows it is wanted. */
+/* One token to compute, and where it stands. */
 struct cpu_token {
     int32_t id, row, pos;
-    int32_t logits; /* row of the logits to fill; -1 = not wanted */
+    bool wanted; /* what follows it is wanted: its logits are the next row of them */
 };
 
 struct cpu_state;
@@ -286,8 +290,7 @@ void cpu_forward(struct cpu_state *s, const struct cpu_token *tokens, int count)
 /* Logits row r of the last forward: vocab of them, the caller's to change. */
 float *cpu_logits(struct cpu_state *s, int r);
 
-/* ---- sample.c: logits to a token
- * ----------------------------------------------------------------------- */
+/* ---- sample.c: logits to a token ---- */
 
 struct cpu_sampling {
     bool sample;                                          /* false: the largest logit */
@@ -317,8 +320,7 @@ int32_t cpu_sample(const struct cpu_sampler *s, const struct cpu_sampling *opts,
                    const struct cpu_kernels *k, float *logits, const int32_t *prompt,
                    size_t n_prompt, const int32_t *output, size_t n_output, struct cpu_rng *rng);
 
-/* ---- generate.c: a batch from prompts to ends
- * ------------------------------------------------------------ */
+/* ---- generate.c: a batch from prompts to ends ---- */
 
 enum cpu_finish { CPU_FINISH_STOP, CPU_FINISH_LENGTH, CPU_FINISH_CONTEXT };
 extern const char *const cpu_finish_names[];
@@ -347,8 +349,9 @@ struct cpu_generate {
     struct cpu_pool *pool;
     const struct cpu_kernels *kernels;
     const struct cpu_sampling *sampling;
-    struct cpu_sampler *samplers; /* one for each thread */
-    struct cpu_token *tokens;     /* max_tokens of them */
+    struct cpu_sampler *samplers;  /* one for each thread */
+    struct cpu_token *tokens;      /* max_tokens of them, at least the batch */
+    int32_t *wanted_rows, *chosen; /* as many as the batch */
     int max_tokens;
     const int32_t *eos; /* none: n_eos 0 */
     int n_eos;
