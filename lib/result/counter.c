@@ -294,14 +294,20 @@ static bool fit_ticks(struct llem__fit *f, struct llem_arena *a, const struct ll
 static bool is_quiet(const struct llem__counter *c, struct llem_arena *a, double from_s,
                      double to_s, double load_w)
 {
-    double *y, limit, place_w;
-    size_t n = llem__counter_powers(c, a, from_s, to_s, c->period_s * 0.5, &y, NULL);
+    double *y, limit, width_s = 0;
+    size_t n = llem__counter_powers(c, a, from_s, to_s, c->period_s * 0.5, &y, NULL), ticks = 0;
 
     if (n < 2)
         return false;
-    /* Reading every h scatters tick powers by P h sqrt(2/3) / T even when the power is constant. */
-    place_w = fabs(llem__mean(y, n)) * c->resolution_s / c->period_s;
-    limit = fmax(fmax(5, 0.05 * load_w), 2 * place_w);
+    for (size_t k = 0; k < c->n_ticks; k++) {
+        if (c->ticks[k].tau_s >= from_s && c->ticks[k].tau_s <= to_s) {
+            width_s += 2 * c->ticks[k].half_s;
+            ticks++;
+        }
+    }
+    /* Not knowing a tick's place scatters tick powers even when the power is constant. */
+    width_s = ticks ? width_s / (double)ticks : 0;
+    limit = fmax(fmax(5, 0.05 * load_w), 2 * fabs(llem__mean(y, n)) * width_s / c->period_s);
     return llem__sd(y, n) <= limit;
 }
 
