@@ -304,6 +304,8 @@ fail:
 static llem_errcode report(const struct failure *f, const struct llem_process_opts *opts,
                            const char *path, llem_error *err)
 {
+    struct stat st;
+
     errno = f->error;
     switch ((enum stage)f->stage) {
     case STAGE_DUP:
@@ -322,6 +324,8 @@ static llem_errcode report(const struct failure *f, const struct llem_process_op
         return llem_fail(err, LLEM_EIO, "cannot start '%s': the interpreter it names is missing",
                          path);
     }
+    if (f->error == EACCES && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return llem_fail(err, LLEM_EIO, "cannot start '%s': it is a directory", path);
     errno = f->error;
     return llem_fail(err, f->error == ENOENT || f->error == ENOTDIR ? LLEM_ENOTFOUND : LLEM_EIO,
                      "cannot start '%s': %m", path);
@@ -545,6 +549,7 @@ struct hunt {
     pid_t group;      /* 0 = none */
     pid_t root;       /* a process and its descendants; 0 = none */
     bool group_told;  /* the group has had its SIGTERM */
+    bool unsure;      /* the last look may have missed one, see look() */
     struct seens found;
 };
 
@@ -613,8 +618,8 @@ static bool read_seen(struct seen *s, pid_t pid)
     return true;
 }
 
-/* Does it carry LLEM_RUN=mark? Environments may be megabytes long. */
-static bool has_mark(pid_t pid, const char *mark)
+/* Does it carry LLEM_RUN=mark? 1 yes, 0 no, -1 it is gone, or just about to execute something. */
+static int has_mark(pid_t pid, const char *mark)
 {
     static const char name[] = "LLEM_RUN=";
     char want[128];
@@ -623,17 +628,19 @@ static bool has_mark(pid_t pid, const char *mark)
     size_t len, matched = 0; /* of want, counting from the NUL before the entry */
     bool at_start = true;
     bool found = false;
+    bool empty = true;
     ssize_t n, i;
     int fd;
 
     len = (size_t)snprintf(want, sizeof(want), "%s%s", name, mark) + 1; /* with its NUL */
     if (len > sizeof(want))
-        return false;
+        return 0;
     snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return false;
+        return errno == EACCES || errno == EPERM ? 0 : -1;
     while (!found && (n = read(fd, buf, sizeof(buf))) > 0) {
+        empty = false; /* environments may be megabytes long */
         for (i = 0; i < n && !found; i++) {
             if (at_start && buf[i] == want[matched]) {
                 found = ++matched == len;
@@ -647,7 +654,7 @@ static bool has_mark(pid_t pid, const char *mark)
         }
     }
     close(fd);
-    return found;
+    return found ? 1 : empty ? -1 : 0;
 }
 
 /* The caller may carry the mark itself, and whoever started it too: those are not what is left of a
@@ -668,8 +675,14 @@ static void spare_ancestors(struct seens *all, pid_t self)
     }
 }
 
-/* One look at all processes: adds to h->found, and to `alive` what of it still lives. -1: no /proc,
- * or no memory. */
+/*
+ * One look at all processes: adds to h->found, and to `alive` what of it still lives. -1: no /proc,
+ * or no memory.
+ *
+ * The list of processes is older than what is read about each: one that forked and died in between
+ * is seen as dead, and its child not at all. Whenever somebody died during the look, it is not
+ * sure.
+ */
 static int look(struct hunt *h, struct seens *alive)
 {
     struct seens all = { 0 };
@@ -682,17 +695,28 @@ static int look(struct hunt *h, struct seens *alive)
     int rc = -1;
 
     alive->count = 0;
+    h->unsure = false;
     if (!proc)
         return -1;
     while ((entry = readdir(proc)) != NULL) {
         int64_t pid;
         struct seen s;
 
-        if (!llem_parse_i64(entry->d_name, &pid) || !read_seen(&s, (pid_t)pid) || s.dead)
+        if (!llem_parse_i64(entry->d_name, &pid))
             continue;
+        if (!read_seen(&s, (pid_t)pid) || s.dead) {
+            h->unsure |= pid != h->root;
+            continue;
+        }
         s.spared = s.pid == self;
         s.ours = !s.spared && (s.pid == h->root || (h->group && s.group == h->group) ||
-                               find_seen(&h->found, &s) || (h->mark && has_mark(s.pid, h->mark)));
+                               find_seen(&h->found, &s));
+        if (!s.ours && !s.spared && h->mark) {
+            int marked = has_mark(s.pid, h->mark);
+
+            s.ours = marked > 0;
+            h->unsure |= marked < 0 && s.group != 0; /* threads of the kernel have no environment */
+        }
         if (!add_seen(&all, &s))
             goto done;
     }
@@ -718,7 +742,7 @@ static int look(struct hunt *h, struct seens *alive)
         if (!all.items[i].ours)
             continue;
         if (!find_seen(&h->found, &all.items[i])) {
-            all.items[i].told = h->group_told && all.items[i].group == h->group;
+            all.items[i].told = h->group && h->group_told && all.items[i].group == h->group;
             if (!add_seen(&h->found, &all.items[i]))
                 goto done;
         }
@@ -752,12 +776,21 @@ static int run_hunt(struct hunt *h, int64_t deadline_ms)
     struct seens alive = { 0 };
     int pause_ms = 2;
     bool killing = false;
+    int empty_looks = 0;
     int count;
     size_t i;
 
-    while (look(h, &alive) == 0 && alive.count) {
+    while (look(h, &alive) == 0) {
         int64_t now = now_ms();
 
+        if (!alive.count) {
+            /* Zombies that nobody reaps make every look unsure. */
+            if (!h->unsure || ++empty_looks == 3)
+                break;
+            sleep_ms(1);
+            continue;
+        }
+        empty_looks = 0;
         if (now > deadline_ms + GIVE_UP_MS)
             break;
         for (i = 0; i < alive.count; i++) {
@@ -797,13 +830,21 @@ void llem_process_end(struct llem_process *p, int grace_ms)
 {
     struct hunt h = { .mark = p->mark[0] ? p->mark : NULL, .group = p->group, .root = p->pid };
     int64_t deadline = now_ms() + (grace_ms > 0 ? grace_ms : 0);
+    struct seens alive = { 0 };
+    size_t i;
 
     if (!p->started) /* a zeroed struct's zeros are no descriptors */
         goto done;
     close_fd(&p->in);
     if (p->pid > 0 && !wait_unreaped(p, 0) && grace_ms > 0) {
+        /* Whose descendants are whose can be seen only as long as they live. */
+        look(&h, &alive);
+        free(alive.items);
         llem_process_signal(p, SIGTERM);
         llem_process_signal(p, SIGCONT); /* a stopped process would not see the other */
+        for (i = 0; i < h.found.count; i++)
+            h.found.items[i].told =
+                p->group ? h.found.items[i].group == p->group : h.found.items[i].pid == p->pid;
         h.group_told = true;
         wait_unreaped(p, grace_ms);
     }
