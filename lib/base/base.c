@@ -101,7 +101,8 @@ static void defuse(char *s)
 }
 
 /* As vsnprintf, but cuts at whole characters, never fails, and `out` may be among the arguments. */
-static void format_cut(char *out, size_t size, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static void format_cut(char *out, size_t size,
+                                                             const char *fmt, va_list ap)
 {
     char text[2048];
     int n = vsnprintf(text, sizeof(text), fmt, ap);
@@ -147,8 +148,9 @@ static void set_file(llem_error *err, const char *file)
     defuse(err->file);
 }
 
-static llem_errcode fail_va(llem_error *err, llem_errcode code, const char *file, int line,
-                            int column, const char *fmt, va_list ap)
+__attribute__((format(printf, 6, 0))) static llem_errcode
+fail_va(llem_error *err, llem_errcode code, const char *file, int line, int column, const char *fmt,
+        va_list ap)
 {
     int saved = errno;
 

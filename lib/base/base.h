@@ -65,7 +65,8 @@ void llem_buf_add(struct llem_buf *b, const void *data, size_t len);
 void llem_buf_adds(struct llem_buf *b, const char *s);
 void llem_buf_addc(struct llem_buf *b, char c);
 __attribute__((format(printf, 2, 3))) void llem_buf_addf(struct llem_buf *b, const char *fmt, ...);
-void llem_buf_vaddf(struct llem_buf *b, const char *fmt, va_list ap);
+__attribute__((format(printf, 2, 0))) void llem_buf_vaddf(struct llem_buf *b, const char *fmt,
+                                                          va_list ap);
 /* Grow by len bytes of undefined content and return where they begin; NULL on failure. */
 void *llem_buf_grow(struct llem_buf *b, size_t len);
 /* The text, now the caller's, to free(); NULL if the buffer failed. The buffer is empty again. */
