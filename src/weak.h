@@ -26,7 +26,6 @@
 #pragma weak llem_result_count
 #pragma weak llem_result_dir
 #pragma weak llem_result_double
-#pragma weak llem_result_free
 #pragma weak llem_result_int
 #pragma weak llem_result_json
 #pragma weak llem_result_quantity

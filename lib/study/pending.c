@@ -25,3 +25,7 @@ PENDING llem_errcode llem_result_write(const struct llem_recording *r,
 {
     return llem_fail(err, LLEM_ENOTSUP, "this build computes no results");
 }
+
+PENDING void llem_result_free(llem_result *r)
+{
+}

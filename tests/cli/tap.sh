@@ -37,7 +37,7 @@ quick="-m ./model -e test -d builtin -n 3 --quick"
 
 run() { # COMMAND...: $status, $tmp/out, $tmp/err
     command=$*
-    "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
+    timeout -s KILL 60 "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
     status=$?
 }
 
