@@ -59,8 +59,8 @@ def main():
         loader = yaml.SafeLoader("")
         tag = loader.resolve(yaml.ScalarNode, text, (True, False))
         try:
-            # Where YAML's grammar would not take the text as one plain scalar, the resolver still says
-            # how PyYAML would type it.
+            # Even where YAML would not take the text as one plain scalar, the resolver still
+            # says how PyYAML would type it.
             value = loader.construct_object(yaml.ScalarNode(tag, text), deep=True)
             if isinstance(value, (datetime.date, datetime.datetime)):
                 kind, value = "string", text  # there is no such kind of setting

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Checking settings against rows: unknown keys with the nearest name, kinds, bounds, choices, null. All
- * errors of a layer are collected; what is valid comes out with the kinds the rows ask for.
+ * Checking settings against rows: unknown keys with the nearest name, kinds, bounds, choices, null.
+ * All errors of a layer are collected; what is valid comes out with the kinds the rows ask for.
  */
 #include "lib/config/internal.h"
 
@@ -14,8 +14,8 @@
 
 /* ---- diagnostics -------------------------------------------------------------------------- */
 
-static void add_diag(struct llem__diags *d, const char *file, int line, int column,
-                     const char *fmt, va_list ap)
+static void add_diag(struct llem__diags *d, const char *file, int line, int column, const char *fmt,
+                     va_list ap)
 {
     struct llem_buf b = LLEM_BUF_INIT(4096);
 
@@ -35,7 +35,10 @@ static void add_diag(struct llem__diags *d, const char *file, int line, int colu
     }
     llem_buf_vaddf(&b, fmt, ap);
     d->items[d->count] = (struct llem__diag){
-        .file = file, .line = line, .column = column, .order = d->count,
+        .file = file,
+        .line = line,
+        .column = column,
+        .order = d->count,
         .text = llem_arena_strdup(d->a, b.data),
     };
     if (d->items[d->count].text)
@@ -302,7 +305,8 @@ static bool truth(struct llem_arena *a, const struct llem_value *v, bool *ret)
         }
         return false;
     }
-    if ((v->kind != LLEM_INT && v->kind != LLEM_REAL) || !real_number(a, v, &d) || (d != 0 && d != 1))
+    if ((v->kind != LLEM_INT && v->kind != LLEM_REAL) || !real_number(a, v, &d) ||
+        (d != 0 && d != 1))
         return false;
     *ret = d == 1;
     return true;
@@ -320,13 +324,13 @@ static const char *range(struct llem_arena *a, const struct llem_row *row)
                                  show_bound(a, row->max), space, unit);
     else
         text = llem_arena_printf(a, "%s%s%s%s%s%s%s",
-                                 !low                              ? ""
+                                 !low                             ? ""
                                  : row->flags & LLEM_ROW_MIN_OPEN ? "above "
-                                                                   : "at least ",
+                                                                  : "at least ",
                                  low ? show_bound(a, row->min) : "", low && high ? " and " : "",
-                                 !high                             ? ""
+                                 !high                            ? ""
                                  : row->flags & LLEM_ROW_MAX_OPEN ? "below "
-                                                                   : "at most ",
+                                                                  : "at most ",
                                  high ? show_bound(a, row->max) : "", space, unit);
     return text ? text : "";
 }
@@ -357,8 +361,7 @@ static void null_refused(struct llem__check *c, const struct llem_row *row,
                          const struct llem_value *v)
 {
     if (row->type == LLEM_TYPE_SECTION)
-        llem__diag(c->diags, v,
-                   "%s is empty; put settings below it or remove the key", row->path);
+        llem__diag(c->diags, v, "%s is empty; put settings below it or remove the key", row->path);
     else if (row->def)
         llem__diag(c->diags, v, "%s cannot be null; leave it out for its default %s", row->path,
                    row->def);
@@ -370,10 +373,8 @@ static void null_refused(struct llem__check *c, const struct llem_row *row,
 static const struct {
     const char *row, *value, *now;
 } renamed_values[] = {
-    { "engine", "pytorch", "transformers" },
-    { "engine", "hf", "transformers" },
-    { "engine", "huggingface", "transformers" },
-    { "engine", "trt", "tensorrt" },
+    { "engine", "pytorch", "transformers" },     { "engine", "hf", "transformers" },
+    { "engine", "huggingface", "transformers" }, { "engine", "trt", "tensorrt" },
     { "engine", "tensorrt-llm", "tensorrt" },
 };
 
@@ -663,7 +664,8 @@ static const char *moved_to(struct llem__check *c, const char *section, const ch
     return same_leaf(c, section, key);
 }
 
-/* The key that was meant, NULL if nothing is near. *moved: it is another place, not another spelling. */
+/* The key that was meant, NULL if nothing is near. *moved: it is another place, not another
+ * spelling. */
 static const char *meant(struct llem__check *c, const char *section, const char *key, bool *moved)
 {
     const char **names = llem_arena_calloc(c->a, c->schema->count + 1, sizeof(*names)), *near;
@@ -770,8 +772,8 @@ static void unknown_key(struct llem__check *c, const char *section, const char *
         llem__diag_at(c->diags, v->file, line, column, "unknown key %s%s%s; write it as %s", shown,
                       in, section, near);
     else if (near)
-        llem__diag_at(c->diags, v->file, line, column,
-                      "unknown key %s%s%s; did you mean \"%s\"?", shown, in, section, near);
+        llem__diag_at(c->diags, v->file, line, column, "unknown key %s%s%s; did you mean \"%s\"?",
+                      shown, in, section, near);
     else
         llem__diag_at(c->diags, v->file, line, column, "unknown key %s%s%s; the keys there are %s",
                       shown, in, *section ? section : " at the top level", children(c, section));
@@ -906,9 +908,9 @@ static void check_engine_sections(struct llem__check *c, const struct llem_value
         if (llem_is_null(section) || strcmp(name, engine) == 0)
             continue;
         llem__diag(c->diags, section,
-                      "the section %s is only for engine: %s, but the engine is %s; remove the "
-                      "section or set the engine",
-                      name, name, engine);
+                   "the section %s is only for engine: %s, but the engine is %s; remove the "
+                   "section or set the engine",
+                   name, name, engine);
     }
 }
 
@@ -924,9 +926,8 @@ static void check_passthrough(struct llem__check *c, const struct llem_value *tr
     if (closed && given(tree, "lora"))
         llem__diag(c->diags, llem_get(tree, "lora"), "the engine %s takes no lora adapter", engine);
     for (size_t i = 0; extra && extra->kind == LLEM_MAP && i < extra->count; i++) {
-        const struct llem_row *row = strchr(extra->keys[i], '.')
-                                         ? NULL
-                                         : llem_schema_find(c->schema, extra->keys[i]);
+        const struct llem_row *row =
+            strchr(extra->keys[i], '.') ? NULL : llem_schema_find(c->schema, extra->keys[i]);
         int line = 0, column = 0;
         if (!row || (row->flags & LLEM_ROW_STUDY))
             continue;
@@ -960,8 +961,8 @@ void llem__check_cross(struct llem__check *c, const struct llem_value *tree)
                    "transformers.load_in_4bit and transformers.load_in_8bit cannot both be true");
 
     for (size_t i = 0; i < LLEM_COUNT(dependent); i++) {
-        if (given(tree, dependent[i].setting) &&
-            !llem_bool_at(tree, dependent[i].needs, false) && !refused(c, dependent[i].needs))
+        if (given(tree, dependent[i].setting) && !llem_bool_at(tree, dependent[i].needs, false) &&
+            !refused(c, dependent[i].needs))
             llem__diag(c->diags, llem_at(tree, dependent[i].setting), "%s needs %s: true",
                        dependent[i].setting, dependent[i].needs);
     }
@@ -974,8 +975,8 @@ void llem__check_cross(struct llem__check *c, const struct llem_value *tree)
 
     for (size_t i = 0; i < LLEM_COUNT(exclusive); i++) {
         if (given(tree, exclusive[i].first) && given(tree, exclusive[i].second))
-            llem__diag(c->diags, llem_at(tree, exclusive[i].first),
-                       "%s and %s cannot both be set", exclusive[i].first, exclusive[i].second);
+            llem__diag(c->diags, llem_at(tree, exclusive[i].first), "%s and %s cannot both be set",
+                       exclusive[i].first, exclusive[i].second);
     }
 
     batched = llem_int_at(tree, "vllm.engine.max_num_batched_tokens", 0);

@@ -35,8 +35,8 @@ enum llem_row_flags {
     LLEM_ROW_MIN_OPEN = 1 << 5, /* the lower bound is excluded */
     LLEM_ROW_MAX_OPEN = 1 << 6,
     LLEM_ROW_OPTIONAL = 1 << 7, /* a section that is null when absent (engine sections, lora) */
-    LLEM_ROW_STUDY = 1 << 8,     /* belongs to the study: in llem_config.output, in no hash */
-    LLEM_ROW_IS_PATH = 1 << 9,   /* with LLEM_ROW_PATH: a path always, never a hub id or a name */
+    LLEM_ROW_STUDY = 1 << 8,    /* belongs to the study: in llem_config.output, in no hash */
+    LLEM_ROW_IS_PATH = 1 << 9,  /* with LLEM_ROW_PATH: a path always, never a hub id or a name */
 };
 
 /* One setting: feeds parser, validator, hash, --help, man page, completion, JSON Schema, docs. */
@@ -93,15 +93,16 @@ struct llem_config {
     const struct llem_schema *schema;
     struct llem_value *tree;   /* every shared row, the engine's section complete if present, other
                                   engines' null; kinds as the rows say */
-    struct llem_value *output; /* {study_name, output: {results_dir, save_timeseries}}: not part of an
-                                  experiment's hash; every key is there */
+    struct llem_value *output; /* {study_name, output: {results_dir, save_timeseries}}: not part of
+                                  an experiment's hash; every key is there */
     const char *path;          /* the file; NULL = none */
     const char *dir;           /* absolute: paths of the file are relative to it; NULL = no file */
     const char *cwd;           /* absolute: paths of settings and variables are relative to it */
     char hash[17];             /* measurement_config_hash */
 };
 
-/* llem_config_load with the schema at hand; lib/engine supplies the one of the registered engines. */
+/* llem_config_load with the schema at hand; lib/engine supplies the one of the registered engines.
+ */
 llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
                                    const struct llem_schema *schema, const char *path,
                                    const llem_setting *settings, size_t count, llem_error *err);
@@ -132,9 +133,10 @@ struct llem_variable {
     const char *name;
     enum llem_type type;
     const char *choices, *help;
-    const char *row;  /* the setting or user-config path it sets; NULL = none */
-    const char *sets; /* the value, as JSON, that the row gets whatever the variable holds; NULL: its own */
-    double min;       /* of a number that sets no row */
+    const char *row; /* the setting or user-config path it sets; NULL = none */
+    const char *
+        sets; /* the value, as JSON, that the row gets whatever the variable holds; NULL: its own */
+    double min; /* of a number that sets no row */
 };
 extern const struct llem_variable llem_variables[]; /* ends with name NULL */
 /* Check every LLEM_ variable of the environment: a bad value is an error, an unknown name a warning

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Hashes of configurations, taken of the canonical dump of the seeds' fields. A row that is not among
- * them is left out while it holds its default, so that adding rows does not change older hashes.
+ * Hashes of configurations, taken of the canonical dump of the seeds' fields. A row that is not
+ * among them is left out while it holds its default, so that adding rows does not change older
+ * hashes.
  */
 #include "lib/config/internal.h"
 

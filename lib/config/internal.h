@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the files of this room share: the YAML reader with positions of keys, the list of diagnostics,
- * checking one layer of settings against rows, and the rows of the user's configuration.
+ * What the files of this room share: the YAML reader with positions of keys, the list of
+ * diagnostics, checking one layer of settings against rows, and the rows of the user's
+ * configuration.
  */
 #ifndef LLEM_CONFIG_INTERNAL_H
 #define LLEM_CONFIG_INTERNAL_H
@@ -13,7 +14,7 @@ enum {
     LLEM__YAML_MAX_BYTES = 4 << 20,
     LLEM__YAML_MAX_DEPTH = 60, /* libfyaml's own limit is 64 */
     LLEM__YAML_MAX_NODES = 100000,
-    LLEM__YAML_MAX_KEYS = 10000,   /* of one map */
+    LLEM__YAML_MAX_KEYS = 10000, /* of one map */
     LLEM__MAX_DIAGNOSTICS = 200,
 };
 
@@ -28,7 +29,8 @@ struct llem__keys {
     size_t count, cap;
 };
 
-/* As llem_yaml_parse; keys may be NULL. json: JSON's own words and numbers, strictly JSON's syntax. */
+/* As llem_yaml_parse; keys may be NULL. json: JSON's own words and numbers, strictly JSON's syntax.
+ */
 llem_errcode llem__yaml_read(struct llem_arena *a, struct llem_value **out, struct llem__keys *keys,
                              const char *text, size_t len, const char *name, bool json,
                              llem_error *err);
@@ -52,12 +54,10 @@ struct llem__diags {
 };
 
 /* Add a sentence about v (its place is taken from it; NULL = about no place). */
-__attribute__((format(printf, 3, 4))) void llem__diag(struct llem__diags *d,
-                                                      const struct llem_value *v, const char *fmt,
-                                                      ...);
-__attribute__((format(printf, 5, 6))) void llem__diag_at(struct llem__diags *d, const char *file,
-                                                         int line, int column, const char *fmt,
-                                                         ...);
+__attribute__((format(printf, 3, 4))) void
+llem__diag(struct llem__diags *d, const struct llem_value *v, const char *fmt, ...);
+__attribute__((format(printf, 5, 6))) void
+llem__diag_at(struct llem__diags *d, const char *file, int line, int column, const char *fmt, ...);
 /* Every diagnostic a line, "file:line:col: sentence"; in the arena, "" if there are none. */
 const char *llem__diags_text(struct llem__diags *d);
 /* Fill err from the list: one error with its place, several as lines. LLEM_OK if there are none. */
@@ -77,7 +77,8 @@ struct llem_schema {
 };
 
 /* A schema of one table of rows (the user's configuration). */
-llem_errcode llem__schema_of(struct llem_schema **out, const struct llem_row *rows, llem_error *err);
+llem_errcode llem__schema_of(struct llem_schema **out, const struct llem_row *rows,
+                             llem_error *err);
 /* The row's default as a value with LLEM_FROM_DEFAULT; null where it has none. */
 struct llem_value *llem__row_default(const struct llem_row *row, struct llem_arena *a);
 /* The last part of a path: "n_prompts" of "task.dataset.n_prompts". */
@@ -104,8 +105,8 @@ struct llem__check {
     } * bad; /* settings whose value was refused: nothing is concluded from their absence */
 };
 
-/* Check one layer against the rows: unknown keys, kinds, bounds. Returns a new tree of what is valid, with
- * values of the kinds the rows ask for; sources and places are kept. */
+/* Check one layer against the rows: unknown keys, kinds, bounds. Returns a new tree of what is
+ * valid, with values of the kinds the rows ask for; sources and places are kept. */
 struct llem_value *llem__check_layer(struct llem__check *c, const struct llem_value *layer);
 /* One value against its row; NULL if it is no such thing (a diagnostic says why). */
 struct llem_value *llem__check_value(struct llem__check *c, const struct llem_row *row,
@@ -123,7 +124,7 @@ void llem__mark(struct llem_value *v, enum llem_source source, const char *file)
 const char *llem__preset(const char *name);
 extern const struct llem_row llem__user_rows[];
 /* The settings that LLEM_ variables put into rows of experiments, as a layer. */
-struct llem_value *llem__variables_layer(llem_ctx *ctx, struct llem_arena *a,
-                                         struct llem__diags *d, bool user_rows);
+struct llem_value *llem__variables_layer(llem_ctx *ctx, struct llem_arena *a, struct llem__diags *d,
+                                         bool user_rows);
 
 #endif

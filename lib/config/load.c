@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Making a resolved configuration: the layers of docs/configuration.md are read, each checked against the
- * rows, merged, completed with preset and defaults, and checked as a whole. All errors come at once.
+ * Making a resolved configuration: the layers of docs/configuration.md are read, each checked
+ * against the rows, merged, completed with preset and defaults, and checked as a whole. All errors
+ * come at once.
  */
 #include "lib/config/internal.h"
 
@@ -90,10 +91,11 @@ static struct llem_value *file_layer(struct llem__check *c, const char *path, bo
                 column = keys->items[i].column;
             }
         }
-        llem__diag_at(c->diags, path, line, column,
-                      "the key \"%s\" makes this a study of several experiments, which this version "
-                      "cannot run yet; write one file for each experiment",
-                      key);
+        llem__diag_at(
+            c->diags, path, line, column,
+            "the key \"%s\" makes this a study of several experiments, which this version "
+            "cannot run yet; write one file for each experiment",
+            key);
         return llem_map(c->a);
     }
     *stop = false;
@@ -267,9 +269,10 @@ static void check_model(struct llem__check *c, const struct llem_value *tree, co
         llem__diag_at(c->diags, path, 1, 1,
                       "task.model is missing: the hub id or the directory of the model to run");
     else
-        llem__diag_at(c->diags, NULL, 0, 0,
-                      "there is nothing to run: name a configuration file or a model, for example %s",
-                      examples);
+        llem__diag_at(
+            c->diags, NULL, 0, 0,
+            "there is nothing to run: name a configuration file or a model, for example %s",
+            examples);
 }
 
 llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,

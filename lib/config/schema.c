@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The schema object: the shared rows and those of each engine, put together at run time; rows read from
- * the options of an engine.yaml; the JSON Schema made of all of them.
+ * The schema object: the shared rows and those of each engine, put together at run time; rows read
+ * from the options of an engine.yaml; the JSON Schema made of all of them.
  */
 #include "lib/config/internal.h"
 
@@ -117,8 +117,8 @@ static const struct llem_row *row_called(const struct llem_row *rows, const char
     return NULL;
 }
 
-/* An engine's section: flags and help are its own, but whether it counts in hashes while it is absent is
- * decided by the shared rows alone. */
+/* An engine's section: flags and help are its own, but whether it counts in hashes while it is
+ * absent is decided by the shared rows alone. */
 static void add_engine(struct llem_schema *s, const struct llem_row *shared, const char *name,
                        const struct llem_engine_rows *engine)
 {
@@ -137,7 +137,8 @@ static void add_engine(struct llem_schema *s, const struct llem_row *shared, con
     section->flags |= LLEM_ROW_OPTIONAL | LLEM_ROW_NULLABLE;
     if (!shared)
         section->flags |= LLEM_ROW_OURS;
-    /* Nothing is known about an engine whose engine.yaml is missing: its settings are kept as they are. */
+    /* Nothing is known about an engine whose engine.yaml is missing: its settings are kept as they
+     * are. */
     if (!engine)
         section->flags |= LLEM_ROW_OPEN;
     add_row(s, section);
@@ -290,13 +291,12 @@ static const struct {
     { "map", LLEM_TYPE_MAP },         { "list", LLEM_TYPE_LIST },
 };
 
-static const char *const option_keys[] = { "path",     "type",    "default",  "min",  "max",
+static const char *const option_keys[] = { "path",     "type",     "default", "min",      "max",
                                            "min_open", "max_open", "choices", "nullable", "ours",
-                                           "open",     "unit",    "help",     NULL };
+                                           "open",     "unit",     "help",    NULL };
 
-__attribute__((format(printf, 3, 4))) static llem_errcode bad_option(llem_error *err,
-                                                                     const struct llem_value *v,
-                                                                     const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static llem_errcode
+bad_option(llem_error *err, const struct llem_value *v, const char *fmt, ...)
 {
     struct llem_buf b = LLEM_BUF_INIT(1024);
     llem_errcode rc;
@@ -659,7 +659,8 @@ static struct llem_value *row_json(const struct llem_schema *s, struct llem_aren
     case LLEM_TYPE_ENUM:
     case LLEM_TYPE_INT_ENUM:
         set_choices(a, node, row,
-                    strcmp(row->path, "engine") == 0 ? s->visible : llem__split(a, row->choices, '|'),
+                    strcmp(row->path, "engine") == 0 ? s->visible
+                                                     : llem__split(a, row->choices, '|'),
                     nullable);
         break;
     case LLEM_TYPE_MAP:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Every LLEM_ variable of the environment. A value that cannot be is an error that names the variable; a
- * name that is not in the table is a warning with the nearest one.
+ * Every LLEM_ variable of the environment. A value that cannot be is an error that names the
+ * variable; a name that is not in the table is a warning with the nearest one.
  */
 #include "lib/config/internal.h"
 
@@ -107,8 +107,8 @@ static struct llem_value *value_of(const struct llem_variable *var, const char *
     return llem__check_value(&check, &row, v);
 }
 
-struct llem_value *llem__variables_layer(llem_ctx *ctx, struct llem_arena *a,
-                                         struct llem__diags *d, bool user_rows)
+struct llem_value *llem__variables_layer(llem_ctx *ctx, struct llem_arena *a, struct llem__diags *d,
+                                         bool user_rows)
 {
     struct llem_value *layer = llem_map(a);
 

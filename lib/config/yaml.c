@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reading YAML and JSON files: libfyaml gives events with positions, this file makes values of them and
- * types plain scalars by YAML 1.1, as PyYAML's safe_load does. It knows limits, but no settings.
+ * Reading YAML and JSON files: libfyaml gives events with positions, this file makes values of them
+ * and types plain scalars by YAML 1.1, as PyYAML's safe_load does. It knows limits, but no
+ * settings.
  */
 #include "lib/config/internal.h"
 
@@ -176,7 +177,8 @@ static enum number parse_int(const char *s, int64_t *ret)
     return NUMBER_OK;
 }
 
-/* One run of digits with a point, without underscores, in the spelling that llem_parse_f64 takes. */
+/* One run of digits with a point, without underscores, in the spelling that llem_parse_f64 takes.
+ */
 static double parse_plain_float(struct llem_arena *a, const char *s, size_t len)
 {
     char *text = llem_arena_alloc(a, len + 3);
@@ -240,10 +242,10 @@ static struct llem_value *plain(struct llem_arena *a, const char *s, size_t len,
                                 const char **problem)
 {
     static const char *const nulls[] = { "", "~", "null", "Null", "NULL", NULL };
-    static const char *const yes[] = { "yes", "Yes", "YES",  "true", "True",
-                                       "TRUE", "on", "On", "ON", NULL };
-    static const char *const no[] = { "no", "No", "NO",   "false", "False",
-                                      "FALSE", "off", "Off", "OFF", NULL };
+    static const char *const yes[] = { "yes",  "Yes", "YES", "true", "True",
+                                       "TRUE", "on",  "On",  "ON",   NULL };
+    static const char *const no[] = { "no",    "No",  "NO",  "false", "False",
+                                      "FALSE", "off", "Off", "OFF",   NULL };
     int64_t i;
 
     if (strlen(s) != len)
@@ -439,7 +441,9 @@ static bool tag_of(struct reader *r, struct fy_event *e, struct fy_token *token,
         *ret = text + sizeof(core) - 1;
     else
         *ret = "?";
-    static const char *const known[] = { "str", "int", "float", "bool", "null", "map", "seq", NULL };
+    static const char *const known[] = {
+        "str", "int", "float", "bool", "null", "map", "seq", NULL
+    };
     if (is_one_of(*ret, known))
         return true;
     complain(r, e, "the tag \"%s\" has no meaning here; leave it out", text);
@@ -474,7 +478,7 @@ static struct llem_value *scalar(struct reader *r, struct fy_event *e)
         }
         if (tag && strcmp(tag, "float") == 0 && v->kind == LLEM_INT)
             v = new_real(r->a, (double)v->i);
-        enum llem_kind wanted = !tag                       ? v->kind
+        enum llem_kind wanted = !tag                        ? v->kind
                                 : strcmp(tag, "int") == 0   ? LLEM_INT
                                 : strcmp(tag, "float") == 0 ? LLEM_REAL
                                 : strcmp(tag, "bool") == 0  ? LLEM_BOOL
@@ -670,7 +674,8 @@ static struct llem_value *compose(struct reader *r, struct fy_event *e)
         break;
     case FYET_SEQUENCE_START:
     case FYET_MAPPING_START:
-        if (!tag_of(r, e, e->type == FYET_MAPPING_START ? e->mapping_start.tag : e->sequence_start.tag,
+        if (!tag_of(r, e,
+                    e->type == FYET_MAPPING_START ? e->mapping_start.tag : e->sequence_start.tag,
                     &tag))
             break;
         if (tag && strcmp(tag, e->type == FYET_MAPPING_START ? "map" : "seq") != 0) {
@@ -846,8 +851,8 @@ llem_errcode llem__yaml_load(struct llem_arena *a, struct llem_value **out, stru
     llem_errcode rc;
 
     if (!json && !llem_ends_with(path, ".yaml") && !llem_ends_with(path, ".yml"))
-        return llem_fail(err, LLEM_ECONFIG,
-                         "%s: a configuration ends with .yaml, .yml or .json", path);
+        return llem_fail(err, LLEM_ECONFIG, "%s: a configuration ends with .yaml, .yml or .json",
+                         path);
     rc = llem_file_read(&b, path, err);
     if (rc == LLEM_ECORRUPT)
         rc = llem_fail_at(err, LLEM_ECONFIG, path, 1, 1, "the file is larger than %d MiB",

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Engines: the built-in tables, and folders with an engine.yaml in LLEM_PLUGIN_PATH, in the user's data
- * directory and in the installation. The first folder of a name wins. A folder that cannot be read is a
- * warning with its place; the others still work.
+ * Engines: the built-in tables, and folders with an engine.yaml in LLEM_PLUGIN_PATH, in the user's
+ * data directory and in the installation. The first folder of a name wins. A folder that cannot be
+ * read is a warning with its place; the others still work.
  */
 #include "lib/engine/registry.h"
 
@@ -18,7 +18,7 @@ enum { MAX_ENGINES = 64 };
 /* In order of preference. Their rows are data like anybody's: engines/<name>/engine.yaml. */
 static const struct llem_engine_class *const builtin[] = { &llem_engine_cpu, &llem_engine_test };
 
-static const char *const yaml_keys[] = { "name",    "help",   "command",    "capabilities",
+static const char *const yaml_keys[] = { "name",    "help",   "command",   "capabilities",
                                          "options", "hidden", "libraries", NULL };
 
 struct engines {
@@ -70,11 +70,11 @@ static void say_missing(struct engines *e, struct llem_engine_info *info)
     info->missing = llem_arena_printf(
         &e->arena, "the engine %s is known by its options, but has no worker in this build",
         info->name);
-    info->remedy =
-        strcmp(info->name, "transformers") == 0
-            ? "use -e cpu (engine: cpu), which runs Hugging Face directories of the Llama, Qwen2 and "
-              "GPT-2 families without Python"
-            : "use -e cpu (engine: cpu), which runs without anything else";
+    info->remedy = strcmp(info->name, "transformers") == 0
+                       ? "use -e cpu (engine: cpu), which runs Hugging Face directories of the "
+                         "Llama, Qwen2 and "
+                         "GPT-2 families without Python"
+                       : "use -e cpu (engine: cpu), which runs without anything else";
 }
 
 static llem_errcode read_engine(llem_ctx *ctx, struct engines *e, const char *dir, llem_error *err)
@@ -297,8 +297,7 @@ llem_errcode llem_config_load(llem_config **out, llem_ctx *ctx, const char *path
     const struct llem_schema *schema;
     llem_errcode rc = llem_ctx_schema(ctx, &schema, err);
 
-    return rc < 0 ? rc
-                  : llem_config_load_with(out, ctx, schema, path, settings, count, err);
+    return rc < 0 ? rc : llem_config_load_with(out, ctx, schema, path, settings, count, err);
 }
 
 llem_errcode llem_config_schema(char **out, llem_ctx *ctx, llem_error *err)

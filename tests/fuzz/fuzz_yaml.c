@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Fuzz target: a configuration of any bytes is parsed as YAML and as JSON, checked against the rows of an
- * engine that is itself read from the input's first document, completed and hashed.
+ * Fuzz target: a configuration of any bytes is parsed as YAML and as JSON, checked against the rows
+ * of an engine that is itself read from the input's first document, completed and hashed.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -74,7 +74,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (llem_schema_new(&schema, &engine, 1, &err) < 0)
         goto done;
     for (int json = 0; json < 2; json++) {
-        if (llem__yaml_read(&a, &tree, NULL, (const char *)data, size, "fuzz", json, &err) == LLEM_OK) {
+        if (llem__yaml_read(&a, &tree, NULL, (const char *)data, size, "fuzz", json, &err) ==
+            LLEM_OK) {
             check(schema, tree);
             as_rows(tree);
         }

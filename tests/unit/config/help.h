@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the tests of configurations share: a context with the engines of the source tree, a temporary
- * directory, an environment without LLEM_ variables, the log as text.
+ * What the tests of configurations share: a context with the engines of the source tree, a
+ * temporary directory, an environment without LLEM_ variables, the log as text.
  */
 #ifndef LLEM_TEST_CONFIG_HELP_H
 #define LLEM_TEST_CONFIG_HELP_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Every file of tests/data/yaml is loaded and what is said about it compared with the .txt beside it.
- * LLEM_TEST_UPDATE=1 writes the .txt files anew; read the difference before committing it.
+ * Every file of tests/data/yaml is loaded and what is said about it compared with the .txt beside
+ * it. LLEM_TEST_UPDATE=1 writes the .txt files anew; read the difference before committing it.
  */
 #include <dirent.h>
 
@@ -156,7 +156,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_error_has_its_place_in_the_error, setup, teardown),
         cmocka_unit_test_setup_teardown(several_errors_are_lines_and_none_is_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(errors_end_after_two_hundred, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_good_load_forgets_the_errors_of_the_last, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_good_load_forgets_the_errors_of_the_last, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(files_that_cannot_be_read_are_named, setup, teardown),
     };
 

@@ -11,9 +11,12 @@
 static void add_kind(struct llem_buf *b, const struct llem_row *row)
 {
     static const char *const names[] = {
-        [LLEM_TYPE_BOOL] = "true or false", [LLEM_TYPE_INT] = "whole number",
-        [LLEM_TYPE_REAL] = "number",        [LLEM_TYPE_STRING] = "text",
-        [LLEM_TYPE_MAP] = "map",            [LLEM_TYPE_LIST] = "list of text",
+        [LLEM_TYPE_BOOL] = "true or false",
+        [LLEM_TYPE_INT] = "whole number",
+        [LLEM_TYPE_REAL] = "number",
+        [LLEM_TYPE_STRING] = "text",
+        [LLEM_TYPE_MAP] = "map",
+        [LLEM_TYPE_LIST] = "list of text",
         [LLEM_TYPE_ANY] = "anything",
     };
     char number[32];

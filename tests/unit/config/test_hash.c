@@ -33,8 +33,10 @@ static void known_answers_of_the_original_hold(void **state)
     assert_hashes(f, "6c9a0dc1ae3b31d2", "7c9bc529bdba1426", "461696661d4ab63b");
     must_load(f, load(f, NULL, "task.model=gpt2", "transformers.batch_size=4", NULL));
     assert_hashes(f, "978af21a3b7d1499", "cebb5396cf7f0dc4", "256cb1107868b57d");
-    must_load(f, load(f, put(f, "a.yaml", "task: {model: gpt2}\ntransformers:\n  sampling:\n    "
-                                          "do_sample: false\n    temperature: 1\n"),
+    must_load(f, load(f,
+                      put(f, "a.yaml",
+                          "task: {model: gpt2}\ntransformers:\n  sampling:\n    "
+                          "do_sample: false\n    temperature: 1\n"),
                       NULL));
     assert_hashes(f, "72260e93b09561c5", "910d3fce5dddf223", "c8b0cd5396a215b1");
 }
@@ -95,8 +97,8 @@ static void an_empty_section_of_ours_is_no_section(void **state)
     must_load(f, load(f, NULL, "task.model=gpt2", "engine=cpu", "cpu={}", NULL));
     hash_it(f);
     assert_string_equal(measurement, before);
-    must_load(f, load(f, NULL, "task.model=gpt2", "engine=cpu",
-                      "cpu={batch_size: 1, sampling: {}}", NULL));
+    must_load(f, load(f, NULL, "task.model=gpt2", "engine=cpu", "cpu={batch_size: 1, sampling: {}}",
+                      NULL));
     hash_it(f);
     assert_string_equal(measurement, before);
     must_load(f, load(f, NULL, "task.model=gpt2", "engine=cpu", "cpu.batch_size=2", NULL));
@@ -117,7 +119,8 @@ static void the_resolved_hash_leaves_out_how_it_is_measured(void **state)
 {
     struct fixture *f = *state;
 
-    must_load(f, load(f, NULL, "task.model=gpt2", "measurement.baseline.duration_seconds=10", NULL));
+    must_load(f,
+              load(f, NULL, "task.model=gpt2", "measurement.baseline.duration_seconds=10", NULL));
     hash_it(f);
     assert_memory_equal(resolved, "7c9bc529bdba1426", 16);
     assert_string_not_equal(measurement, "6c9a0dc1ae3b31d2");
@@ -183,7 +186,8 @@ static void a_tree_that_went_through_json_hashes_alike(void **state)
     struct llem_value *back = NULL;
     char *json, hex[17];
 
-    must_load(f, load(f, NULL, "task.model=gpt2", "engine=cpu", "cpu.sampling.temperature=1", NULL));
+    must_load(f,
+              load(f, NULL, "task.model=gpt2", "engine=cpu", "cpu.sampling.temperature=1", NULL));
     json = llem_config_json(f->config);
     assert_non_null(json);
     assert_int_equal(llem_json_parse(&f->a, &back, json, strlen(json), "json", NULL), LLEM_OK);
@@ -209,7 +213,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(known_answers_of_the_original_hold, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_study_of_two_has_the_known_hash_and_seed, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_study_of_two_has_the_known_hash_and_seed, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(our_rows_at_their_defaults_change_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(our_rows_at_other_values_change_the_hash, setup, teardown),
         cmocka_unit_test_setup_teardown(an_empty_section_of_ours_is_no_section, setup, teardown),
@@ -221,7 +226,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(text_outside_ascii_is_escaped_as_python_does, setup,
                                         teardown),
-        cmocka_unit_test_setup_teardown(a_tree_that_went_through_json_hashes_alike, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_tree_that_went_through_json_hashes_alike, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(hashes_do_not_depend_on_the_engines_of_others, setup,
                                         teardown),
     };

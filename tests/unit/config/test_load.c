@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Loading: precedence of each pair of neighbours, merging, presets, paths, where values came from, the
- * user's configuration and the variables of the environment.
+ * Loading: precedence of each pair of neighbours, merging, presets, paths, where values came from,
+ * the user's configuration and the variables of the environment.
  */
 #include "tests/unit/config/help.h"
 
@@ -50,7 +50,8 @@ static void a_variable_wins_over_the_file(void **state)
 static void the_file_wins_over_the_user_configuration(void **state)
 {
     struct fixture *f = *state;
-    const char *path = put(f, "a.yaml", "task: {model: gpt2}\nmeasurement: {energy_sampler: null}\n");
+    const char *path =
+        put(f, "a.yaml", "task: {model: gpt2}\nmeasurement: {energy_sampler: null}\n");
 
     put(f, "user.yaml", "measurement: {energy_sampler: rapl}\n");
     must_load(f, load(f, path, NULL));
@@ -89,8 +90,9 @@ static void presets_and_the_user_configuration_do_not_meet(void **state)
 static void a_preset_wins_over_the_default_and_nothing_else(void **state)
 {
     struct fixture *f = *state;
-    const char *path = put(f, "a.yaml", "task: {model: gpt2}\nsampling_preset: creative\n"
-                                        "transformers: {sampling: {top_p: 0.5, temperature: null}}\n");
+    const char *path = put(f, "a.yaml",
+                           "task: {model: gpt2}\nsampling_preset: creative\n"
+                           "transformers: {sampling: {top_p: 0.5, temperature: null}}\n");
 
     must_load(f, load(f, path, NULL));
     assert_setting(f, "transformers.sampling.repetition_penalty", "1.1");
@@ -136,7 +138,8 @@ static void presets_make_the_sections_they_need(void **state)
 
     must_load(f, load(f, minimal(f), "sampling_preset=factual", "transformers=null", NULL));
     assert_setting(f, "transformers.sampling.temperature", "0.3");
-    must_load(f, load(f, minimal(f), "sampling_preset=factual", "transformers.sampling=null", NULL));
+    must_load(f,
+              load(f, minimal(f), "sampling_preset=factual", "transformers.sampling=null", NULL));
     assert_setting(f, "transformers.sampling.temperature", "0.3");
 }
 
@@ -145,9 +148,9 @@ static void presets_make_the_sections_they_need(void **state)
 static void layers_merge_deeply_and_null_survives(void **state)
 {
     struct fixture *f = *state;
-    const char *path =
-        put(f, "a.yaml", "task: {model: gpt2, max_output_tokens: 5, dataset: {n_prompts: 7}}\n"
-                         "passthrough_kwargs: {a: 1, b: {c: 2}}\n");
+    const char *path = put(f, "a.yaml",
+                           "task: {model: gpt2, max_output_tokens: 5, dataset: {n_prompts: 7}}\n"
+                           "passthrough_kwargs: {a: 1, b: {c: 2}}\n");
 
     must_load(f, load(f, path, "task.max_output_tokens=null", "task.dataset.order=shuffled",
                       "passthrough_kwargs.b.d=3", NULL));
@@ -373,15 +376,17 @@ static void all_errors_of_the_user_configuration_come_at_once(void **state)
     struct fixture *f = *state;
     const struct llem_value *v;
 
-    put(f, "user.yaml", "ui: {promt: false, log_level: debug}\n"
-                        "measurement: {datacenter_pue: 0.9, energy_sampler: null}\n"
-                        "runners: {vllm: dokcer, tensorrt: 'singularity:x', transformers: 'docker:'}\n"
-                        "execution: {cycle_gap_seconds: -1}\nexperiments: 5\n");
+    put(f, "user.yaml",
+        "ui: {promt: false, log_level: debug}\n"
+        "measurement: {datacenter_pue: 0.9, energy_sampler: null}\n"
+        "runners: {vllm: dokcer, tensorrt: 'singularity:x', transformers: 'docker:'}\n"
+        "execution: {cycle_gap_seconds: -1}\nexperiments: 5\n");
     renew(f);
     assert_int_equal(llem_user_config(f->ctx, &v, &f->err), LLEM_ECONFIG);
     assert_contains(f->err.msg, ":1:6: unknown key \"promt\" in ui; did you mean \"prompt\"?");
-    assert_contains(f->err.msg, "ui.log_level must be WARNING, INFO or DEBUG, but is \"debug\"; did "
-                                "you mean \"DEBUG\"?");
+    assert_contains(f->err.msg,
+                    "ui.log_level must be WARNING, INFO or DEBUG, but is \"debug\"; did "
+                    "you mean \"DEBUG\"?");
     assert_contains(f->err.msg, "measurement.datacenter_pue must be at least 1, but is 0.9");
     assert_contains(f->err.msg, "measurement.energy_sampler cannot be null");
     assert_contains(f->err.msg, "runners.vllm must be auto, local");
@@ -508,8 +513,8 @@ static void likely_slips_in_open_sections_are_told(void **state)
 {
     struct fixture *f = *state;
 
-    must_load(f, load(f, minimal(f), "engine=vllm", "vllm.max_num_seqs=4", "vllm.quite_unknown=1",
-                      NULL));
+    must_load(
+        f, load(f, minimal(f), "engine=vllm", "vllm.max_num_seqs=4", "vllm.quite_unknown=1", NULL));
     assert_contains(f->log, "vllm.max_num_seqs is no setting llem knows");
     assert_contains(f->log, "did you mean vllm.engine.max_num_seqs?");
     assert_null(strstr(f->log, "quite_unknown"));

@@ -8,8 +8,8 @@
 #include "lib/engine/registry.h"
 #include "tests/unit/config/help.h"
 
-/* What the seeds say, by hand: the default, then a value that is just in and one that is just out. NULL:
- * there is no such value. */
+/* What the seeds say, by hand: the default, then a value that is just in and one that is just out.
+ * NULL: there is no such value. */
 static const struct {
     const char *path, *def, *in, *out, *in_high, *out_high;
     bool nullable;
@@ -262,13 +262,21 @@ static void the_engines_of_the_seeds_have_all_their_options(void **state)
         const char *section;
         int settings;
     } counts[] = {
-        { "transformers", 26 }, { "transformers.sampling", 7 },
-        { "vllm", 1 },          { "vllm.engine", 24 },
-        { "vllm.engine.speculative_config", 3 }, { "vllm.engine.attention", 10 },
-        { "vllm.sampling", 10 }, { "vllm.beam_search", 3 },
-        { "tensorrt", 9 },      { "tensorrt.quant_config", 2 },
-        { "tensorrt.kv_cache_config", 4 }, { "tensorrt.scheduler_config", 1 },
-        { "tensorrt.sampling", 8 }, { "cpu", 4 }, { "cpu.sampling", 6 },
+        { "transformers", 26 },
+        { "transformers.sampling", 7 },
+        { "vllm", 1 },
+        { "vllm.engine", 24 },
+        { "vllm.engine.speculative_config", 3 },
+        { "vllm.engine.attention", 10 },
+        { "vllm.sampling", 10 },
+        { "vllm.beam_search", 3 },
+        { "tensorrt", 9 },
+        { "tensorrt.quant_config", 2 },
+        { "tensorrt.kv_cache_config", 4 },
+        { "tensorrt.scheduler_config", 1 },
+        { "tensorrt.sampling", 8 },
+        { "cpu", 4 },
+        { "cpu.sampling", 6 },
     };
     struct fixture *f = *state;
     const struct llem_schema *s;

@@ -36,8 +36,7 @@ static bool agrees(const struct llem_value *v, const char *kind, const struct ll
     if (strcmp(kind, "nan") == 0)
         return v->kind == LLEM_REAL && isnan(v->d);
     if (strcmp(kind, "real") == 0)
-        return v->kind == LLEM_REAL &&
-               v->d == (want->kind == LLEM_INT ? (double)want->i : want->d);
+        return v->kind == LLEM_REAL && v->d == (want->kind == LLEM_INT ? (double)want->i : want->d);
     return strcmp(kind, "error") != 0 && llem_equal(v, want);
 }
 
@@ -64,7 +63,8 @@ static void scalars_have_the_kinds_pyyaml_gives_them(void **state)
         value = strchr(kind, '\t');
         assert_non_null(value);
         *value++ = '\0';
-        assert_int_equal(llem_json_parse(&f->a, &text, line, strlen(line), "scalar", NULL), LLEM_OK);
+        assert_int_equal(llem_json_parse(&f->a, &text, line, strlen(line), "scalar", NULL),
+                         LLEM_OK);
         assert_int_equal(llem_json_parse(&f->a, &want, value, strlen(value), "value", NULL),
                          LLEM_OK);
         got = llem_yaml_scalar(&f->a, text->s);
@@ -95,11 +95,13 @@ static void scalars_have_the_kinds_pyyaml_gives_them(void **state)
 static void quoted_scalars_are_text(void **state)
 {
     struct fixture *f = *state;
-    struct llem_value *v = parse(f, "a: \"5\"\nb: 'yes'\nc: |\n  10\nd: >-\n  null\ne: \"\"\nf: !!str 5\n");
+    struct llem_value *v =
+        parse(f, "a: \"5\"\nb: 'yes'\nc: |\n  10\nd: >-\n  null\ne: \"\"\nf: !!str 5\n");
 
     assert_non_null(v);
-    assert_string_equal(as_json(f, v),
-                        "{\"a\":\"5\",\"b\":\"yes\",\"c\":\"10\\n\",\"d\":\"null\",\"e\":\"\",\"f\":\"5\"}");
+    assert_string_equal(
+        as_json(f, v),
+        "{\"a\":\"5\",\"b\":\"yes\",\"c\":\"10\\n\",\"d\":\"null\",\"e\":\"\",\"f\":\"5\"}");
 }
 
 static void tags_of_the_core_convert(void **state)
@@ -111,9 +113,8 @@ static void tags_of_the_core_convert(void **state)
 
     if (!v)
         fail_msg("%s", f->err.msg);
-    assert_string_equal(
-        as_json(f, v),
-        "{\"a\":7,\"b\":5.0,\"c\":true,\"d\":null,\"e\":{},\"f\":[],\"g\":\"12\"}");
+    assert_string_equal(as_json(f, v),
+                        "{\"a\":7,\"b\":5.0,\"c\":true,\"d\":null,\"e\":{},\"f\":[],\"g\":\"12\"}");
 }
 
 static void anchors_and_merge_keys_work(void **state)
@@ -173,12 +174,14 @@ static void json_is_strict_and_has_places(void **state)
 {
     struct fixture *f = *state;
     struct llem_value *v = NULL;
-    const char *path = put(f, "a.json", "{\"a\": 1e-3, \"b\": [true, null, \"yes\"],\n"
-                                        "  \"c\": \"\\u00e9\\ud83d\\ude42\\/\", \"d\": -0, \"e\": 010}");
+    const char *path = put(f, "a.json",
+                           "{\"a\": 1e-3, \"b\": [true, null, \"yes\"],\n"
+                           "  \"c\": \"\\u00e9\\ud83d\\ude42\\/\", \"d\": -0, \"e\": 010}");
 
     assert_int_equal(llem_yaml_load(&f->a, &v, path, &f->err), LLEM_ECONFIG);
-    path = put(f, "a.json", "{\"a\": 1e-3, \"b\": [true, null, \"yes\"],\n"
-                            "  \"c\": \"\\u00e9\\ud83d\\ude42\\/\", \"d\": -0, \"e\": 1E2}");
+    path = put(f, "a.json",
+               "{\"a\": 1e-3, \"b\": [true, null, \"yes\"],\n"
+               "  \"c\": \"\\u00e9\\ud83d\\ude42\\/\", \"d\": -0, \"e\": 1E2}");
     if (llem_yaml_load(&f->a, &v, path, &f->err) < 0)
         fail_msg("%s", f->err.msg);
     assert_string_equal(as_json(f, v), "{\"a\":0.001,\"b\":[true,null,\"yes\"],"
@@ -207,7 +210,8 @@ static void a_setting_is_a_scalar_or_a_collection_in_brackets(void **state)
 
 static void nothing_is_read_without_memory(void **state)
 {
-    static const char text[] = "a: &a {x: 1, y: [1, 2, three]}\nb: {<<: *a, z: \"long enough text\"}\n";
+    static const char text[] =
+        "a: &a {x: 1, y: [1, 2, three]}\nb: {<<: *a, z: \"long enough text\"}\n";
     struct fixture *f = *state;
 
     for (size_t max = 64; max < 40000; max += 256) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Finding engines: ours, others' in LLEM_PLUGIN_PATH and the user's data directory, broken ones, and
- * rows read from an engine.yaml.
+ * Finding engines: ours, others' in LLEM_PLUGIN_PATH and the user's data directory, broken ones,
+ * and rows read from an engine.yaml.
  */
 #include "lib/engine/registry.h"
 #include "tests/unit/config/help.h"
@@ -142,7 +142,8 @@ static void a_broken_engine_yaml_is_told_and_does_no_harm(void **state)
         { "name: x\noptions: [{path: a, type: enum, choices: []}]\n", "must be a list" },
         { "name: x\noptions: [{path: a, type: enum, choices: [on, off]}]\n", "in quotes" },
         { "name: x\noptions: [{path: a, type: enum, choices: [a, 5]}]\n", "in quotes" },
-        { "name: x\noptions: [{path: a, type: int, choices: [5]}]\n", "only an option of type enum" },
+        { "name: x\noptions: [{path: a, type: int, choices: [5]}]\n",
+          "only an option of type enum" },
         { "name: x\noptions: [{path: a, type: int}, {path: a, type: int}]\n", "stands here twice" },
         { "name: x\noptions: [{path: a, type: int}, {path: a.b, type: int}]\n", "is no section" },
         { "name: x\noptions: [{path: a, type: section, default: 5}]\n", "has no default" },
@@ -164,7 +165,9 @@ static void a_broken_engine_yaml_is_told_and_does_no_harm(void **state)
 static void without_data_the_settings_still_load(void **state)
 {
     struct fixture *f = *state;
-    llem_ctx_opts opts = { .size = sizeof(opts), .log = keep_log, .log_user = f, .user_config = "" };
+    llem_ctx_opts opts = {
+        .size = sizeof(opts), .log = keep_log, .log_user = f, .user_config = ""
+    };
 
     opts.data_dir = f->dir;
     llem_ctx_free(f->ctx);
