@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The counter estimator beside the naive methods, on a made-up load whose energy is known, in virtual
- * time: bias and scatter over 300 random phases, and how many times wider the others miss.
+ * The counter estimator beside the naive methods, on a made-up load whose energy is known, in
+ * virtual time: bias and scatter over 300 random phases, and how many times wider the others miss.
  */
 #include <math.h>
 #include <stdio.h>
@@ -69,8 +69,9 @@ static void row(double length_s, double every_s)
         sim_load_init(&l, &r, length_s);
         sim_sensor_init(&s, &r);
         sim_reads_init(&reads, &l, &s, &r, head, tail, every_s, 30e-6);
-        counter = (struct llem__reads){ reads.n, reads.begin_ns, reads.end_ns, reads.counter,
-                                        reads.status, 1e-3, 0, 0, 0 };
+        counter = (struct llem__reads){
+            reads.n, reads.begin_ns, reads.end_ns, reads.counter, reads.status, 1e-3, 0, 0, 0
+        };
         average = counter;
         average.raw = reads.average;
         average.averaging_s = 1;
@@ -103,7 +104,8 @@ int main(void)
 {
     const double lengths[] = { 0.5, 1, 2, 5, 10 };
 
-    printf("window  reads  method                                    bias        sd     misses by, to ours\n");
+    printf("window  reads  method                                    bias        sd     misses by, "
+           "to ours\n");
     for (size_t k = 0; k < sizeof(lengths) / sizeof(*lengths); k++)
         row(lengths[k], 0.001);
     row(1, 0.010);

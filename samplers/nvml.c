@@ -15,8 +15,7 @@
 
 #include "lib/sampler/sampler.h"
 
-/* ---- NVML's ABI: reference header 13.3.29, unchanged since 12.0 ---------------------------------
- */
+/* ---- NVML's ABI: reference header 13.3.29, unchanged since 12.0 -------------------------- */
 
 typedef struct nvml_device *nvml_device;
 
@@ -172,8 +171,7 @@ struct library {
     bool initialized;
 };
 
-/* ---- what is read -------------------------------------------------------------------------------
- */
+/* ---- what is read ------------------------------------------------------------------------ */
 
 /* NVML's own field ids where there is one; else ours, from 1000 on. */
 enum {
@@ -237,8 +235,7 @@ struct nvml {
     bool is_fake;
 };
 
-/* ---- reading ------------------------------------------------------------------------------------
- */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 static int32_t status_of(int code)
 {
@@ -457,8 +454,7 @@ static size_t nvml_read(void *self, size_t domain, bool slow, struct llem_readin
     return slow ? read_slow(n, b, out) : read_fast(n, b, out);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------
- */
+/* ---- opening ----------------------------------------------------------------------------- */
 
 /* Is a field there? One that is only not ready at this moment is. */
 static bool offered(int code)
@@ -815,8 +811,7 @@ static const struct llem_domain *nvml_domains(void *self, size_t *count)
     return n->domains;
 }
 
-/* ---- what does not change, and the state at an edge
- * ------------------------------------------------- */
+/* ---- what does not change, and the state at an edge -------------------------------------- */
 
 static struct llem_value *watts(struct llem_arena *a, int code, unsigned mw)
 {

@@ -46,8 +46,8 @@ static void skip(struct rapl *r, const char *name, const char *why)
 {
     if (r->n_skipped == MAX_SKIPPED)
         return;
-    snprintf(r->skipped[r->n_skipped].name, sizeof(r->skipped[0].name), "%s", name);
-    snprintf(r->skipped[r->n_skipped].why, sizeof(r->skipped[0].why), "%s", why);
+    snprintf(r->skipped[r->n_skipped].name, sizeof(r->skipped[0].name), "%.95s", name);
+    snprintf(r->skipped[r->n_skipped].why, sizeof(r->skipped[0].why), "%.63s", why);
     r->n_skipped++;
 }
 
@@ -121,7 +121,7 @@ static void add(struct rapl *r, const struct kind *kind, const char *place, int 
     r->n++;
 }
 
-/* ---- powercap ----------------------------------------------------------------------------- */
+/* ---- powercap ---------------------------------------------------------------------------- */
 
 static int by_length_and_name(const void *a, const void *b)
 {
@@ -228,7 +228,7 @@ static void scan_powercap(struct rapl *r, bool amd)
         add_powercap(r, entries[i], amd);
 }
 
-/* ---- the perf PMU `power` ------------------------------------------------------------------- */
+/* ---- the perf PMU `power` ---------------------------------------------------------------- */
 
 /* The numbers of a kernel list, "0-1,64": the next one from *at on; -1 at the end or for no list.
  */
@@ -365,7 +365,7 @@ static void scan_perf(struct rapl *r, bool amd)
     }
 }
 
-/* ---- the table ------------------------------------------------------------------------------ */
+/* ---- the table --------------------------------------------------------------------------- */
 
 static bool has_package(const struct rapl *r)
 {

@@ -116,7 +116,7 @@ extern const struct llem_sampler_class llem_sampler_nvml;
 extern const struct llem_sampler_class llem_sampler_rapl;
 extern const struct llem_sampler_class llem_sampler_estimate;
 
-/* ---- vendor libraries --------------------------------------------------------------------- */
+/* ---- vendor libraries -------------------------------------------------------------------- */
 
 struct llem_symbol {
     const char *name; /* newest first: "a|b" tries a, then b */
@@ -128,7 +128,7 @@ struct llem_symbol {
 llem_errcode llem_symbols_load(void **handle, const char *library,
                                const struct llem_symbol *symbols, size_t count, llem_error *err);
 
-/* ---- small files of the kernel -------------------------------------------------------------- */
+/* ---- small files of the kernel ----------------------------------------------------------- */
 
 /* Read dir/name ("/proc", "stat") into out, NUL-terminated, without the newline at its end. Returns 0 or
  * an errno; EFBIG if it does not fit. Allocates nothing. */
@@ -136,7 +136,7 @@ int llem_sysfs_read(char *out, size_t size, const char *dir, const char *name);
 /* As above, a whole number. EINVAL if it is none. */
 int llem_sysfs_read_u64(uint64_t *ret, const char *dir, const char *name);
 
-/* ---- the power a CPU is sold with ------------------------------------------------------------ */
+/* ---- the power a CPU is sold with -------------------------------------------------------- */
 
 /* What all logical CPUs of this machine may draw together when busy: what an estimate multiplies the
  * load with. low_w and high_w bound it; they are not symmetric. */

@@ -130,38 +130,43 @@ static void read_trace(struct load *l)
 
 /* A decode phase with prefill bursts in between: reference §3.2's load. Gaps between bursts are
  * exponential with mean 400 ms, bursts last 30 to 180 ms, each decode wave 8 to 30 ms. */
-static void unfold_decode(struct load *l, const struct load_part *p)
+static void unfold_decode(struct load *l, const struct load_part *p, int64_t until_ns)
 {
-    uint64_t draw = fake_hash(l->seed ^ (uint64_t)p->begin_ns);
-    int64_t t = p->begin_ns, burst = t + ns(-0.4 * log(1 - fake_uniform(draw++)));
-
-    while (t < p->end_ns) {
-        if (t >= burst) {
-            target(l, t, p->c_w);
-            t += ns(0.03 + 0.15 * fake_uniform(draw++));
-            burst = t + ns(-0.4 * log(1 - fake_uniform(draw++)));
+    if (!l->in_part) {
+        l->draw = fake_hash(l->seed ^ (uint64_t)p->begin_ns);
+        l->cursor_ns = p->begin_ns;
+        l->burst_ns = l->cursor_ns + ns(-0.4 * log(1 - fake_uniform(l->draw++)));
+    }
+    while (l->cursor_ns < p->end_ns && l->cursor_ns <= until_ns) {
+        if (l->cursor_ns >= l->burst_ns) {
+            target(l, l->cursor_ns, p->c_w);
+            l->cursor_ns += ns(0.03 + 0.15 * fake_uniform(l->draw++));
+            l->burst_ns = l->cursor_ns + ns(-0.4 * log(1 - fake_uniform(l->draw++)));
         } else {
-            int64_t half = ns((0.008 + 0.022 * fake_uniform(draw++)) / 2);
+            int64_t half = ns((0.008 + 0.022 * fake_uniform(l->draw++)) / 2);
 
-            target(l, t, p->a_w);
-            if (t + half < p->end_ns)
-                target(l, t + half, p->b_w);
-            t += 2 * half;
+            target(l, l->cursor_ns, p->a_w);
+            if (l->cursor_ns + half < p->end_ns)
+                target(l, l->cursor_ns + half, p->b_w);
+            l->cursor_ns += 2 * half;
         }
     }
 }
 
-static void unfold_square(struct load *l, const struct load_part *p)
+static void unfold_square(struct load *l, const struct load_part *p, int64_t until_ns)
 {
-    for (int64_t k = 0;; k++) {
-        int64_t up = p->begin_ns + ns((double)k * p->period_s);
-        int64_t down = p->begin_ns + ns(((double)k + p->duty) * p->period_s);
+    if (!l->in_part) {
+        l->wave = 0;
+        l->cursor_ns = p->begin_ns;
+    }
+    while (l->cursor_ns < p->end_ns && l->cursor_ns <= until_ns) {
+        int64_t down = p->begin_ns + ns(((double)l->wave + p->duty) * p->period_s);
 
-        if (up >= p->end_ns)
-            break;
-        target(l, up, p->a_w);
+        target(l, l->cursor_ns, p->a_w);
         if (down < p->end_ns)
             target(l, down, p->b_w);
+        l->wave++;
+        l->cursor_ns = p->begin_ns + ns((double)l->wave * p->period_s);
     }
 }
 
@@ -169,18 +174,22 @@ static void unfold(struct load *l, int64_t t_ns)
 {
     if (!l->n_targets)
         target(l, 0, l->idle_w);
-    for (; l->part < l->n_parts && l->parts[l->part].begin_ns <= t_ns; l->part++) {
+    while (l->part < l->n_parts && l->parts[l->part].begin_ns <= t_ns) {
         const struct load_part *p = &l->parts[l->part];
 
         if (p->kind == PART_STEP) {
             target(l, p->begin_ns, p->a_w);
-            continue;
+        } else {
+            if (p->kind == PART_SQUARE)
+                unfold_square(l, p, t_ns);
+            else
+                unfold_decode(l, p, t_ns);
+            l->in_part = l->cursor_ns < p->end_ns;
+            if (l->in_part)
+                break;
+            target(l, p->end_ns, l->idle_w);
         }
-        if (p->kind == PART_SQUARE)
-            unfold_square(l, p);
-        else
-            unfold_decode(l, p);
-        target(l, p->end_ns, l->idle_w);
+        l->part++;
     }
     if (l->trace[0])
         read_trace(l);
@@ -197,6 +206,12 @@ static void at(struct load *l, int64_t t_ns, double *power, double *joules)
         return;
     }
     high = l->n_targets;
+    /* Most questions are about a moment just after the last one. */
+    if (l->hint < high && l->targets[l->hint].t_ns <= t_ns)
+        low = l->hint;
+    for (size_t step = 1; low + step < high; step *= 2)
+        if (l->targets[low + step].t_ns > t_ns)
+            high = low + step;
     while (high - low > 1) { /* the last target at or before t */
         size_t middle = low + (high - low) / 2;
 
@@ -205,6 +220,7 @@ static void at(struct load *l, int64_t t_ns, double *power, double *joules)
         else
             high = middle;
     }
+    l->hint = low;
     follow(l, &l->targets[low], t_ns, power, joules);
 }
 

@@ -34,8 +34,11 @@ struct load {
         double target_w, power_w, joules; /* power and energy since the epoch at t_ns */
     } * targets;
     size_t n_targets, cap;
-    size_t part; /* the next part to unfold */
-    int64_t unfolded_ns;
+    size_t hint; /* where the last question was answered */
+    size_t part; /* the part being unfolded, and how far it is */
+    bool in_part;
+    int64_t cursor_ns, burst_ns, wave;
+    uint64_t draw;
     int trace_fd;
     int64_t trace_at;
 };

@@ -58,8 +58,7 @@ static bool loaded;
 static int users; /* nvmlInit is counted */
 static int64_t (*test_clock)(void);
 
-/* ---- time -------------------------------------------------------------------------------------
- */
+/* ---- time -------------------------------------------------------------------------------- */
 
 static int64_t monotonic_ns(void)
 {
@@ -84,8 +83,7 @@ static long long wall_us(void)
     return (long long)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-/* ---- faults
- * --------------------------------------------------------------------------------------- */
+/* ---- faults ------------------------------------------------------------------------------ */
 
 /* The fault of this kind that is active at t, and since when; NULL if none. */
 static struct fault *fault_at(struct board *b, enum fault_kind kind, int64_t t)
@@ -123,8 +121,15 @@ static bool unsupported(const struct board *b, const char *what)
     return false;
 }
 
-/* ---- the sensor
- * ------------------------------------------------------------------------------------- */
+static bool field_unsupported(const struct board *b, unsigned id)
+{
+    for (size_t i = 0; i < b->n_unsupported; i++)
+        if (b->unsupported_id[i] == id)
+            return true;
+    return false;
+}
+
+/* ---- the sensor -------------------------------------------------------------------------- */
 
 static int64_t tick_time_ns(const struct board *b, int64_t k)
 {
@@ -147,6 +152,26 @@ static int64_t tick_at(const struct board *b, int64_t t)
 static double measured_power(struct board *b, int64_t t, double window_s)
 {
     return b->gain * load_mean_power(&b->load, t - llround(1e9 * window_s), t) + b->offset_w;
+}
+
+enum { SHOWN_JOULES, SHOWN_POWER };
+
+/* Joules since the epoch, or power over a window, as of tick k: computed when the tick is first
+ * seen. */
+static double shown(struct board *b, int what, int64_t k, double window_s)
+{
+    int slot = what == SHOWN_JOULES ? 0 : 1 + (window_s >= 0.5) + 2 * (window_s <= 0);
+
+    if (!b->shown[slot].valid || b->shown[slot].tick != k || b->shown[slot].window_s != window_s) {
+        int64_t t = tick_time_ns(b, k);
+
+        b->shown[slot].value = what == SHOWN_JOULES ? b->gain * load_joules(&b->load, t)
+                                                    : measured_power(b, t, window_s);
+        b->shown[slot].tick = k;
+        b->shown[slot].window_s = window_s;
+        b->shown[slot].valid = true;
+    }
+    return b->shown[slot].value;
 }
 
 /* Carry what adds up over ticks forward to tick k. */
@@ -194,7 +219,7 @@ static uint64_t counter_mj(struct board *b, int64_t t)
         advance(b, k);
         joules = b->sampled_j;
     } else {
-        joules = b->gain * load_joules(&b->load, tick_time_ns(b, k));
+        joules = shown(b, SHOWN_JOULES, k, 0);
     }
     joules += 1e-9 * (double)tick_time_ns(b, k) * b->counter_offset_w;
     if (reset) {
@@ -223,7 +248,7 @@ static unsigned power_mw(struct board *b, int64_t t, double window_s)
         advance(b, k);
         watts = b->gain * b->lagging_w + b->offset_w;
     } else {
-        watts = measured_power(b, tick_time_ns(b, k), window_s);
+        watts = shown(b, SHOWN_POWER, k, window_s);
     }
     return watts > 0 ? (unsigned)lround(1000 * watts) : 1;
 }
@@ -265,8 +290,7 @@ static unsigned long long reasons(struct board *b, int64_t t)
     return bits;
 }
 
-/* ---- entering a call
- * ---------------------------------------------------------------------------------- */
+/* ---- entering a call --------------------------------------------------------------------- */
 
 /* Sleep as long as the scenario has the call take, then lock. The caller unlocks unless this fails.
  */
@@ -335,8 +359,7 @@ static int text_out(const char *text, char *out, unsigned size)
     return OK;
 }
 
-/* ---- for tests
- * ------------------------------------------------------------------------------------------ */
+/* ---- for tests --------------------------------------------------------------------------- */
 
 EXPORT void llem_fake_set_clock(int64_t (*now_ns)(void));
 EXPORT void llem_fake_reset(void);
@@ -380,8 +403,7 @@ int64_t llem_fake_epoch_ns(void)
     return scenario.epoch_ns;
 }
 
-/* ---- NVML: library
- * ----------------------------------------------------------------------------------------- */
+/* ---- NVML: library ----------------------------------------------------------------------- */
 
 EXPORT int nvmlInitWithFlags(unsigned flags);
 EXPORT int nvmlInit_v2(void);
@@ -492,8 +514,7 @@ int nvmlSystemGetCudaDriverVersion(int *version)
     return nvmlSystemGetCudaDriverVersion_v2(version);
 }
 
-/* ---- NVML: finding devices
- * ------------------------------------------------------------------------------------ */
+/* ---- NVML: finding devices --------------------------------------------------------------- */
 
 EXPORT int nvmlDeviceGetCount_v2(unsigned *count);
 EXPORT int nvmlDeviceGetCount(unsigned *count);
@@ -552,8 +573,7 @@ int nvmlDeviceGetHandleByPciBusId_v2(const char *pci, device *out)
     return NOT_FOUND;
 }
 
-/* ---- NVML: what a device is
- * -------------------------------------------------------------------------------------- */
+/* ---- NVML: what a device is -------------------------------------------------------------- */
 
 /* A call that stores one thing: enter, body, leave. */
 #define GETTER(name, what, parameters, body)                                                       \
@@ -606,9 +626,7 @@ GETTER(nvmlDeviceGetMigDeviceHandleByIndex, "mig", (device d, unsigned index, de
     *out = d;
 })
 
-/* ---- NVML: its state
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- NVML: its state --------------------------------------------------------------------- */
 
 GETTER(nvmlDeviceGetPowerManagementLimit, "limits", (device d, unsigned *mw),
        { *mw = (unsigned)(1000 * d->limit_w); })
@@ -700,8 +718,7 @@ int nvmlDeviceGetComputeRunningProcesses_v3(device d, unsigned *count, struct pr
     return leave(n > room ? INSUFFICIENT_SIZE : OK);
 }
 
-/* ---- NVML: energy and power
- * ------------------------------------------------------------------------------------------- */
+/* ---- NVML: energy and power -------------------------------------------------------------- */
 
 GETTER(nvmlDeviceGetTotalEnergyConsumption, "energy", (device d, unsigned long long *mj),
        { *mj = fault_at(d, FAULT_GARBAGE, t) ? fake_hash((uint64_t)t) : counter_mj(d, t); })
@@ -727,15 +744,11 @@ static unsigned long long throttled_ns(struct board *b, int64_t t)
 
 static void one_field(struct board *b, int64_t t, struct field_value *f)
 {
-    char id[12];
     struct fault *refused = fault_at(b, FAULT_FIELD, t);
 
-    f->timestamp_us = wall_us();
     f->latency_us = 40;
     f->status = OK;
-    snprintf(id, sizeof(id), "%u", f->id);
-    if (unsupported(b, id) || (f->id == 83 && unsupported(b, "energy")) ||
-        ((f->id == 185 || f->id == 186) && f->scope > 0)) {
+    if (field_unsupported(b, f->id) || ((f->id == 185 || f->id == 186) && f->scope > 0)) {
         f->status = NOT_SUPPORTED;
         return;
     }
@@ -791,6 +804,7 @@ EXPORT int nvmlDeviceGetFieldValues(device d, int count, struct field_value *val
 
 int nvmlDeviceGetFieldValues(device d, int count, struct field_value *values)
 {
+    long long at_us = wall_us();
     int64_t t;
     int status = enter(d, "fields", &t);
 
@@ -798,7 +812,9 @@ int nvmlDeviceGetFieldValues(device d, int count, struct field_value *values)
         return status;
     if (count <= 0 || !values)
         return leave(INVALID_ARGUMENT);
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
+        values[i].timestamp_us = at_us;
         one_field(d, t, &values[i]);
+    }
     return leave(OK);
 }

@@ -69,6 +69,16 @@ static bool when(const char *word, struct fault *f)
     return !*end && end != word;
 }
 
+static bool add_unsupported(struct board *b, const char *what)
+{
+    if (b->n_unsupported == MAX_UNSUPPORTED)
+        return false;
+    snprintf(b->unsupported[b->n_unsupported], sizeof(b->unsupported[0]), "%s", what);
+    b->unsupported_id[b->n_unsupported++] =
+        !strcmp(what, "energy") ? 83 : (unsigned)strtoul(what, NULL, 10);
+    return true;
+}
+
 static bool add_boards(struct scenario *s, const struct scenario_line *l, size_t *first)
 {
     const struct preset *p = NULL;
@@ -116,9 +126,9 @@ static bool add_boards(struct scenario *s, const struct scenario_line *l, size_t
         b->load.tau_s = 0.008;
         b->load.seed = seed + 4;
         if (!p->counter)
-            snprintf(b->unsupported[b->n_unsupported++], sizeof(b->unsupported[0]), "energy");
+            add_unsupported(b, "energy");
         if (p->average_s <= 0)
-            snprintf(b->unsupported[b->n_unsupported++], sizeof(b->unsupported[0]), "185");
+            add_unsupported(b, "185");
         s->n_boards++;
     }
     return true;
@@ -269,12 +279,9 @@ static bool board_line(struct board *b, const struct scenario_line *l)
         b->thermal_tau_s = v[3];
         return l->n == 4;
     } else if (!strcmp(l->word[0], "unsupported")) {
-        for (int i = 1; i < l->n; i++) {
-            if (b->n_unsupported == MAX_UNSUPPORTED)
+        for (int i = 1; i < l->n; i++)
+            if (!add_unsupported(b, l->word[i]))
                 return false;
-            snprintf(b->unsupported[b->n_unsupported++], sizeof(b->unsupported[0]), "%s",
-                     l->word[i]);
-        }
     } else if (!strcmp(l->word[0], "process")) {
         if (l->n < 3 || b->n_processes == MAX_PROCESSES)
             return false;

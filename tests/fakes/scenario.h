@@ -53,6 +53,7 @@ struct board {
     bool persistence;
     unsigned mig; /* instances; 0 = off */
     char unsupported[MAX_UNSUPPORTED][24];
+    unsigned unsupported_id[MAX_UNSUPPORTED]; /* the field id meant, 0 = a name */
     size_t n_unsupported;
     struct {
         unsigned pid; /* 0 = the calling process */
@@ -70,6 +71,12 @@ struct board {
     double sampled_j, lagging_w, celsius;
     int64_t celsius_ns;
     bool started;
+    /* What one tick shows, computed once. */
+    struct {
+        int64_t tick;
+        double window_s, value;
+        bool valid;
+    } shown[4];
 };
 
 struct scenario {

@@ -42,8 +42,7 @@ static void the_closed_form_is_the_integral_of_the_power(void **state)
 {
     static const char *const loads[] = {
         "board h100\n load idle 120\n load decode 0.5 4\n",
-        "board h100\n load idle 70\n load square 0.3 3 450 90 0.013 0.3\n load steps 3:200 "
-        "3.5:80\n",
+        "board h100\n load idle 70\n load square 0.3 3 450 90 0.013 0.3\n load steps 3:99\n",
         "board h100\n tau 0.3\n load idle 70\n load steps 1:500 1.2:100\n",
         "board h100\n tau 0\n load idle 70\n load square 1 4 450 90 0.1\n",
     };
@@ -142,8 +141,7 @@ static void what_cannot_be_understood_is_named_with_its_line(void **state)
     }
 }
 
-/* ---- programs
- * ------------------------------------------------------------------------------------------- */
+/* ---- programs ---------------------------------------------------------------------------- */
 
 static const char *built(const char *name)
 {

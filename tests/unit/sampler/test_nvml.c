@@ -111,8 +111,7 @@ static const struct llem_sensor_field *field_of(const struct opened *o, size_t d
     return NULL;
 }
 
-/* ---- what is read -------------------------------------------------------------------------------
- */
+/* ---- what is read ------------------------------------------------------------------------ */
 
 static void a_board_tells_energy_and_both_powers_in_one_call(void **state)
 {
@@ -283,8 +282,7 @@ static void reading_allocates_nothing_and_opens_nothing(void **state)
     close_it(&o);
 }
 
-/* ---- what boards and drivers do not offer
- * ------------------------------------------------------------- */
+/* ---- what boards and drivers do not offer ------------------------------------------------ */
 
 static void the_role_of_a_power_follows_the_chip_and_the_driver(void **state)
 {
@@ -421,8 +419,7 @@ static void a_mig_board_is_named_as_such_and_read_as_a_whole(void **state)
     close_it(&o);
 }
 
-/* ---- what goes wrong while measuring
- * --------------------------------------------------------------------- */
+/* ---- what goes wrong while measuring ----------------------------------------------------- */
 
 static void a_lost_board_is_gone_in_every_field_and_the_others_go_on(void **state)
 {
@@ -559,8 +556,7 @@ static void resets_jumps_and_sticking_leave_as_they_come(void **state)
     close_it(&o);
 }
 
-/* ---- why it cannot be used
- * ------------------------------------------------------------------------------- */
+/* ---- why it cannot be used --------------------------------------------------------------- */
 
 static void each_refusal_has_a_reason_a_sentence_and_a_remedy(void **state)
 {
@@ -683,8 +679,7 @@ static void probing_leaves_nothing_open(void **state)
     assert_non_null(strstr(p.detail, "550.54.15"));
 }
 
-/* ---- what is written down
- * ---------------------------------------------------------------------------------- */
+/* ---- what is written down ---------------------------------------------------------------- */
 
 static void the_description_names_what_does_not_change_but_no_serial_number(void **state)
 {
