@@ -79,6 +79,7 @@ struct llem_watch {
     uint16_t live[MAX_LIVE];
     size_t n_live;
     _Atomic int64_t live_begin_ns;
+    _Atomic int telling; /* the callback is running */
     int64_t live_next_ns;
 };
 
@@ -225,14 +226,11 @@ static double live_power(struct domain *d)
     return d->live_w;
 }
 
-static void live_line(struct llem_watch *w, int64_t now)
+static void tell(struct llem_watch *w, int64_t begin_ns, int64_t now)
 {
-    int64_t begin_ns = atomic_load(&w->live_begin_ns);
     llem_event e = { .type = LLEM_EVENT_LIVE, .step = "measure", .text = "", .reason = "" };
     double hottest = NAN;
 
-    if (!begin_ns || !w->event || now < w->live_next_ns)
-        return;
     w->live_next_ns = now + live_period_ns;
     e.power_w = w->n_live ? 0 : NAN;
     for (size_t i = 0; i < w->n_live; i++) {
@@ -248,6 +246,19 @@ static void live_line(struct llem_watch *w, int64_t now)
     e.temperature_c = hottest;
     e.tokens_per_s = NAN;
     w->event(w->event_user, &e);
+}
+
+static void live_line(struct llem_watch *w, int64_t now)
+{
+    int64_t begin_ns;
+
+    if (!w->event)
+        return;
+    atomic_store(&w->telling, 1);
+    begin_ns = atomic_load(&w->live_begin_ns);
+    if (begin_ns && now >= w->live_next_ns)
+        tell(w, begin_ns, now);
+    atomic_store(&w->telling, 0);
 }
 
 /* ---- the thread --------------------------------------------------------------------------- */
@@ -447,6 +458,9 @@ void llem_watch_live(struct llem_watch *w, const uint16_t *domains, size_t n, in
 {
     if (n == 0) {
         atomic_store(&w->live_begin_ns, 0);
+        /* Whoever listens hears one thread at a time. */
+        while (atomic_load(&w->telling))
+            w->clock->sleep_until_ns(w->clock->self, llem_now_ns(w->clock) + MS / 10);
         return;
     }
     w->n_live = n < MAX_LIVE ? n : MAX_LIVE;

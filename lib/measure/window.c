@@ -14,7 +14,7 @@
 
 /* What the rolls have to be, from the charged sensors. */
 struct rolls {
-    bool needed, unknown; /* unknown: a counter does not say how often it moves */
+    bool needed, unknown;       /* unknown: a counter does not say how often it moves */
     double tick_s, averaging_s; /* T and W, the longest */
 };
 
