@@ -205,7 +205,7 @@ static void the_python_style_is_what_python_writes(void **state)
     int i;
 
     if (system("python3 -c '' 2>/dev/null") != 0)
-        skip();
+        SKIP("there is no python3");
     f = fopen(in_dir("trees"), "w");
     assert_non_null(f);
     for (i = 0; i < 2000; i++) {
