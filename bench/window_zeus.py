@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""CPU time of ZeusMonitor's begin_window and end_window on every GPU; prints microseconds a window."""
+"""CPU time of ZeusMonitor's begin_window and end_window on every GPU, in microseconds."""
 
 import sys
 import time

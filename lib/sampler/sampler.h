@@ -130,23 +130,23 @@ llem_errcode llem_symbols_load(void **handle, const char *library,
 
 /* ---- small files of the kernel ----------------------------------------------------------- */
 
-/* Read dir/name ("/proc", "stat") into out, NUL-terminated, without the newline at its end. Returns 0 or
- * an errno; EFBIG if it does not fit. Allocates nothing. */
+/* Read dir/name ("/proc", "stat") into out, NUL-terminated, without the newline at its end. Returns
+ * 0 or an errno; EFBIG if it does not fit. Allocates nothing. */
 int llem_sysfs_read(char *out, size_t size, const char *dir, const char *name);
 /* As above, a whole number. EINVAL if it is none. */
 int llem_sysfs_read_u64(uint64_t *ret, const char *dir, const char *name);
 
 /* ---- the power a CPU is sold with -------------------------------------------------------- */
 
-/* What all logical CPUs of this machine may draw together when busy: what an estimate multiplies the
- * load with. low_w and high_w bound it; they are not symmetric. */
+/* What all logical CPUs of this machine may draw together when busy: what an estimate multiplies
+ * the load with. low_w and high_w bound it; they are not symmetric. */
 struct llem_tdp {
     double w, low_w, high_w;
     char source[128]; /* which row, or that there is none */
     bool known;       /* the model is in the table */
 };
-/* model as /proc/cpuinfo gives it ("" = not known), n_cpus logical CPUs in n_packages packages. A machine
- * with fewer CPUs than the model has (a virtual machine) is given its share. */
+/* model as /proc/cpuinfo gives it ("" = not known), n_cpus logical CPUs in n_packages packages. A
+ * machine with fewer CPUs than the model has (a virtual machine) is given its share. */
 void llem_tdp_of(struct llem_tdp *out, const char *model, int n_cpus, int n_packages);
 
 #endif
