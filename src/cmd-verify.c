@@ -43,10 +43,10 @@ static int run(struct app *app, void *p)
         }
         printf("%zu values compared, ", compared);
         if (differences) {
-            printf("%zu differ.\n", differences);
+            printf("%zu differ\n", differences);
             code = EXIT_FAILED;
         } else {
-            printf("all equal.\n");
+            printf("all equal\n");
         }
     }
     llem_ctx_free(ctx);

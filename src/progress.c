@@ -260,15 +260,15 @@ static void plain_line(struct progress *p, const char *name, const char *text, c
 static void begin_step(struct progress *p, const llem_event *e)
 {
     snprintf(p->step, sizeof(p->step), "%s", e->step);
-    snprintf(p->text, sizeof(p->text), "%s", e->text);
+    snprintf(p->text, sizeof(p->text), "%s",
+             strcmp(e->text, step_name(e->step)) == 0 ? "" : e->text);
     p->step_begin_ns = p->heartbeat_ns = p->now_ns();
     p->fraction = -1;
     p->power_w = p->tokens_per_s = p->temperature_c = p->live_s = NAN;
     p->n_powers = 0;
+    p->announced = false;
     if (p->live)
         draw(p);
-    else
-        plain_line(p, step_name(p->step), *p->text ? p->text : "...", "");
 }
 
 static void end_step(struct progress *p, const llem_event *e)
@@ -367,7 +367,7 @@ void progress_event(struct progress *p, const llem_event *e)
 void progress_tick(struct progress *p)
 {
     int64_t now;
-    char text[160], right[24];
+    char text[sizeof(p->text) + 8], right[24];
 
     if (p->mode != PROGRESS_PLAIN || !*p->step)
         return;
@@ -376,6 +376,11 @@ void progress_tick(struct progress *p)
         if (now - p->drawn_ns >= (int64_t)PROGRESS_TICK_MS * 1000000 || !p->line_open)
             draw(p);
         return;
+    }
+    if (!p->announced && now - p->step_begin_ns >= (int64_t)PROGRESS_ANNOUNCE_S * 1000000000) {
+        p->announced = true;
+        snprintf(text, sizeof(text), "%s ...", p->text);
+        plain_line(p, step_name(p->step), *p->text ? text : "...", "");
     }
     if (now - p->heartbeat_ns < (int64_t)PROGRESS_HEARTBEAT_S * 1000000000)
         return;

@@ -16,7 +16,8 @@ enum progress_mode { PROGRESS_AUTO, PROGRESS_PLAIN, PROGRESS_JSON, PROGRESS_NONE
 
 enum {
     PROGRESS_TICK_MS = 125,   /* redraw at most eight times a second */
-    PROGRESS_HEARTBEAT_S = 5, /* plain: a line this often while a step runs */
+    PROGRESS_ANNOUNCE_S = 1,  /* plain: a step that takes longer is announced */
+    PROGRESS_HEARTBEAT_S = 5, /* plain: then a line this often */
     PROGRESS_POWERS = 24,     /* how many live readings the little curve shows */
 };
 
@@ -33,6 +34,7 @@ struct progress {
     int64_t step_begin_ns, heartbeat_ns, drawn_ns;
     double fraction;
     unsigned spin;
+    bool announced; /* plain: the step's first line was printed */
     bool line_open; /* a line stands that must be erased first */
     double power_w, tokens_per_s, temperature_c, live_s; /* NaN = not known */
     double powers[PROGRESS_POWERS];

@@ -43,7 +43,7 @@ static const struct row {
     { "Peak memory",            "extended_metrics.memory.peak_memory_mb", NULL, ROW_NUMBER, "MiB", 1, ROW_QUIET },
 };
 /* clang-format on */
-enum { N_ROWS = sizeof(rows) / sizeof(rows[0]), CELL = 96 };
+enum { N_ROWS = sizeof(rows) / sizeof(rows[0]), ROW_ENERGY = 4, CELL = 192 };
 
 /* ---- numbers ------------------------------------------------------------------------------ */
 
@@ -57,7 +57,15 @@ static int decimals_for(double value, double half_width)
         digits = 1 - (int)floor(log10(half_width));
     else
         digits = size > 0 ? 3 - (int)floor(log10(size)) : 0;
-    return digits < 0 ? 0 : digits > 9 ? 9 : digits;
+    return digits < -9 ? -9 : digits > 9 ? 9 : digits;
+}
+
+/* "31000" for 30796 with -3 decimals. */
+static void print_rounded(char *out, size_t size, double value, int decimals)
+{
+    double unit = pow(10, decimals < 0 ? -decimals : 0);
+
+    snprintf(out, size, "%.*f", decimals > 0 ? decimals : 0, round(value / unit) * unit);
 }
 
 static void print_number(char out[CELL], const struct glyphs *g, const struct row *r,
@@ -65,37 +73,38 @@ static void print_number(char out[CELL], const struct glyphs *g, const struct ro
 {
     double value = q->value * r->scale;
     double low = q->ci95_lo * r->scale, high = q->ci95_hi * r->scale;
-    double half = isfinite(low) && isfinite(high) ? (high - low) / 2 : NAN;
-    bool even = isfinite(half) && fabs((high + low) / 2 - value) <= 0.1 * half;
+    double half = isfinite(low) && isfinite(high) && high > low ? (high - low) / 2 : NAN;
+    bool ranged = isfinite(half), even = ranged && fabs((high + low) / 2 - value) <= 0.1 * half;
     int decimals = decimals_for(value, half);
     const char *gap = *r->unit ? " " : "";
+    char number[32], first[32], second[32];
 
-    if (estimate || (isfinite(half) && !even && half > 0))
-        snprintf(out, CELL, "%s%.*f%s%s%s", estimate ? "~" : "", decimals, value, gap, r->unit, "");
-    else if (even && half > 0)
-        snprintf(out, CELL, "%.*f %s %.*f%s%s", decimals, value, g->plus_minus, decimals, half, gap,
-                 r->unit);
-    else if (value == floor(value) && fabs(value) < 1e15)
-        snprintf(out, CELL, "%.0f%s%s", value, gap, r->unit);
+    print_rounded(number, sizeof(number), value, ranged || decimals > 0 ? decimals : 0);
+    print_rounded(first, sizeof(first), even && !estimate ? half : low, decimals);
+    print_rounded(second, sizeof(second), high, decimals);
+    if (!ranged && value == floor(value) && fabs(value) < 1e15)
+        snprintf(out, CELL, "%s%.0f%s%s", estimate ? "~" : "", value, gap, r->unit);
+    else if (!ranged)
+        snprintf(out, CELL, "%s%s%s%s", estimate ? "~" : "", number, gap, r->unit);
+    else if (even && !estimate)
+        snprintf(out, CELL, "%s %s %s%s%s", number, g->plus_minus, first, gap, r->unit);
     else
-        snprintf(out, CELL, "%.*f%s%s", decimals, value, gap, r->unit);
-    if (isfinite(half) && half > 0 && (estimate || !even)) {
-        size_t len = strlen(out);
-
-        snprintf(out + len, CELL - len, " (%.*f %s %.*f)", decimals, low, g->to, decimals, high);
-    }
+        snprintf(out, CELL, "%s%s%s%s (%s %s %s)", estimate ? "~" : "", number, gap, r->unit, first,
+                 g->to, second);
 }
 
 static void print_si(char out[CELL], double value, const char *unit)
 {
     static const char *const prefixes[] = { "", "k", "M", "G", "T", "P", "E", "Z" };
     size_t i = 0;
+    int decimals;
 
     while (fabs(value) >= 1000 && i + 1 < sizeof(prefixes) / sizeof(prefixes[0])) {
         value /= 1000;
         i++;
     }
-    snprintf(out, CELL, "%.*f %s%s", decimals_for(value, NAN), value, prefixes[i], unit);
+    decimals = decimals_for(value, NAN);
+    snprintf(out, CELL, "%.*f %s%s", decimals > 0 ? decimals : 0, value, prefixes[i], unit);
 }
 
 /* ---- values ------------------------------------------------------------------------------- */
@@ -273,7 +282,7 @@ static void print_footer(FILE *f, const struct term *t, const llem_result *r,
                          const struct grid *grid, size_t columns)
 {
     const char *source = string_at(r, "energy_source", NULL);
-    const char *reason = grid->q[4].reason;
+    const char *reason = grid->q[ROW_ENERGY].reason;
     bool estimated = false, plus_minus = false;
     char line[512];
     size_t n = 0;
@@ -283,26 +292,26 @@ static void print_footer(FILE *f, const struct term *t, const llem_result *r,
         plus_minus = plus_minus || strstr(grid->cells[i], t->glyphs->plus_minus);
     }
     if (source) {
-        size_t len = (size_t)snprintf(line, sizeof(line), "Energy by %s", source);
+        size_t len = (size_t)snprintf(line, sizeof(line), "Energy from '%s'", source);
 
         if (llem_result_count(r, "energy_scope", &n) == LLEM_OK)
             for (size_t i = 0; i < n && len < sizeof(line); i++) {
                 char path[48];
 
                 snprintf(path, sizeof(path), "energy_scope.%zu", i);
-                len += (size_t)snprintf(line + len, sizeof(line) - len, "%s%s", i ? ", " : " of ",
+                len += (size_t)snprintf(line + len, sizeof(line) - len, "%s%s", i ? ", " : ": ",
                                         string_at(r, path, "?"));
             }
         if (len < sizeof(line))
             snprintf(line + len, sizeof(line) - len, ".%s%s",
                      plus_minus ? " Ranges are 95 % intervals." : "",
-                     estimated ? " ~ marks an estimate." : "");
-    } else if (grid->state[4] == VALUE_NULL && *reason) {
+                     estimated ? " ~ marks an estimate and its range." : "");
+    } else if (grid->state[ROW_ENERGY] == VALUE_NULL && *reason) {
         const char *sentence = llem_reason_sentence(reason);
 
         snprintf(line, sizeof(line), "No energy: %s", sentence ? sentence : reason);
     } else {
-        snprintf(line, sizeof(line), "%s%s", estimated ? "~ marks an estimate." : "",
+        snprintf(line, sizeof(line), "%s%s", estimated ? "~ marks an estimate and its range." : "",
                  plus_minus ? " Ranges are 95 % intervals." : "");
     }
     if (!*line)

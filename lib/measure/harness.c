@@ -448,8 +448,6 @@ static llem_errcode step_warnings(struct llem_harness *h, llem_error *err)
             strcmp(variables->keys[i], "LLEM_SYSFS") == 0)
             llem_harness_warn(h, "sensor_faked", "The readings come from a fake: %s is set.",
                               variables->keys[i]);
-    if (h->quick)
-        llem_harness_warn(h, "quick", "Baseline and thermal wait were shortened.");
     return LLEM_OK;
 }
 

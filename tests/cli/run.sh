@@ -1,0 +1,140 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# llem run, from the command line to the files: what goes where, and what is left on disk.
+. "$(dirname "$0")/tap.sh"
+
+say "a run"
+run llem run $quick
+exits 0
+prints '^  Output tokens/s +[0-9.]+ tok/s$' "output tokens a second"
+check "output tokens a second and joules a token come first" \
+    sh -c "grep -nE 'Output tokens/s|Energy/output token|^  Energy ' '$tmp/out' | head -n 3 | cut -d: -f2 | tr -d ' ' | cut -c1-8 | tr '\n' ' ' | grep -q '^Outputto Energy/o Energy'"
+prints '~[0-9.]+ J/tok' "an estimate with a tilde"
+prints_not 'Checks|Warm-up'
+complains '^  Warm-up +5 prompts'
+complains '^Saved: ./results/study_'
+dir=$(echo results/study_*/001_c1_model-test_*)
+for file in claim.json experiment.json _resolution.json status.json worker.log result.json config.json \
+    environment.json requests.parquet recording/recording.json ../plan.json ../manifest.json; do
+    check "there is $file" test -f "$dir/$file"
+done
+check "nothing else is left" sh -c "! find results -name '.*' -mindepth 1 | grep -q ."
+json_is "$dir/status.json" "d['state'], d['reason'], d['exit']" "('completed', None, {'code': 0, 'signal': None})"
+json_is "$dir/../plan.json" "d['version'], len(d['cells']), d['cells'][0]['dir'] in '$dir'" "(1, 1, True)"
+json_is "$dir/../manifest.json" "d['schema_version'], d['status'], d['completed'], d['pending']" "('2.0', 'completed', 1, 0)"
+json_is "$dir/../manifest.json" "d['experiments'][0]['status'], d['experiments'][0]['result_file'] == d['experiments'][0]['log_file'].replace('worker.log', 'result.json')" "('completed', True)"
+json_is "$dir/../manifest.json" "d['experiments'][0]['inference_seconds'] < d['experiments'][0]['elapsed_seconds']" True
+json_is "$dir/experiment.json" "d['kind'], d['quick'], d['index'], d['cycle'], d['study_id'] == '$(basename "$(dirname "$dir")")'" "('inference', True, 1, 1, True)"
+json_is "$dir/result.json" "d['schema_version'], d['quick'], d['model_name']" "('3.0', True, './model')"
+json_is "$dir/claim.json" "len(d['run_mark']), d['pid'] > 1, d['start_ticks'] > 0" "(32, True, True)"
+check "the directory's hash is the configuration's" \
+    test "$(json "$dir/experiment.json" "d['measurement_config_hash'][:8]")" = "${dir##*_}"
+
+say "-q"
+run llem run $quick -q
+exits 0
+quiet
+lines 1
+check "prints the experiment's directory" test -f "$(cat "$tmp/out")/result.json"
+check "which is another one" test "$(cat "$tmp/out")" != "./$dir"
+
+say "two at once"
+llem run $quick -q >"$tmp/one" 2>&1 &
+llem run $quick -q >"$tmp/two" 2>&1 &
+wait
+check "both finish" test -f "$(cat "$tmp/one")/result.json" -a -f "$(cat "$tmp/two")/result.json"
+check "in different directories" test "$(cat "$tmp/one")" != "$(cat "$tmp/two")"
+
+say "-o"
+run llem run $quick -q -o deep/er
+exits 0
+check "results go there" grep -q '^deep/er/study_' "$tmp/out"
+
+say "--progress=json"
+run llem run $quick --progress=json
+exits 0
+check "every line is a JSON object with an event" python3 -c "
+import json
+events = [json.loads(line) for line in open('$tmp/err')]
+names = [e['event'] for e in events]
+assert names[0] == 'started' and names[-1] == 'completed', names
+starts = [e['step'] for e in events if e['event'] == 'step_start']
+ends = [e['step'] for e in events if e['event'] in ('step_done', 'step_skip')]
+for step in 'model', 'prompts', 'warmup', 'energy_select', 'measure', 'flops', 'save':
+    assert step in starts and step in ends, step
+for step in 'baseline', 'thermal_floor':
+    assert step in ends, step
+assert all(e['elapsed_sec'] >= 0 for e in events if e['event'] == 'step_done')
+assert all(e['reason'] and e['text'] for e in events if e['event'] == 'step_skip')
+"
+prints 'Output tokens/s'
+
+say "--progress=none"
+run llem run $quick --progress=none
+exits 0
+quiet
+prints 'Output tokens/s'
+
+say "--progress=plain"
+run llem run $quick --progress=plain --set test.load_s=1.5
+complains '^  Model +[A-Z].* \.\.\.$' "that a long step began"
+complains '^  Model .*\(1\.[5-9]s\)$' "how long it took"
+complains_not "$(printf '\033')" "in escape sequences"
+
+say "--dry-run"
+rm -rf results
+run llem run $quick --dry-run --set task.random_seed=7
+exits 0
+check "nothing is made" test ! -e results
+json_is "$tmp/out" "d['task']['random_seed'], d['measurement']['quick']" "(7, True)"
+complains 'valid.*Nothing was run'
+
+say "the example"
+run llem run "$here/../../examples/quickstart.yaml" --dry-run
+exits 0
+json_is "$tmp/out" "d['engine'], d['task']['model']" "('cpu', './sample-model')"
+run llem run "$here/../../examples/quickstart.yaml" --quick -n 2 --set task.max_output_tokens=8 -q
+exits 0
+json_is "$(cat "$tmp/out")/result.json" "d['tokens']['output'] > 0, d['engine']" "(True, 'cpu')"
+
+say "what is wrong with a configuration"
+rm -rf results
+cat >bad.yaml <<YAML
+task:
+  modle: gpt2
+  dataset: {n_prompts: many}
+engine: cpuu
+YAML
+run llem run bad.yaml
+exits 2
+silent
+complains 'bad.yaml:2:[0-9]+: .*modle.*model'
+complains 'bad.yaml:3:[0-9]+: .*n_prompts'
+complains 'bad.yaml:4:[0-9]+: .*cpuu.*cpu'
+check "nothing is made" test ! -e results
+run llem run nothere.yaml
+exits 2
+complains 'nothere.yaml'
+run llem run -m x -e test --set task.nosuch=1
+exits 2
+complains 'nosuch'
+run llem run -m x -e test -n 0
+exits 2
+complains '\-n|n_prompts'
+run llem run -m x -e test -n two
+exits 2
+LLEM_SAVE_TIMESERIES=perhaps run llem run $quick
+exits 2
+complains 'LLEM_SAVE_TIMESERIES'
+
+say "what is missing"
+run llem run -m ./nowhere -e cpu -d builtin -q
+exits 1
+silent
+complains 'nowhere'
+run llem run -m ./model -e test --quick
+exits 1
+complains 'aienergyscore'
+complains '\-d builtin'
+done_testing

@@ -1,0 +1,121 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# llem show, verify and config.
+. "$(dirname "$0")/tap.sh"
+
+llem run $quick -q >"$tmp/dir" 2>&1
+dir=$(cat "$tmp/dir")
+llem run $quick -q >"$tmp/dir" 2>&1
+other=$(cat "$tmp/dir")
+
+say "show"
+run llem show "$dir"
+exits 0
+quiet
+prints '^  model, test \(quick\)$'
+prints '^  Output tokens/s'
+run llem show "$dir/result.json"
+exits 0
+prints '^  Output tokens/s'
+run llem show "$(dirname "$dir")"
+exits 0
+prints '^  Output tokens/s'
+run llem show --json "$dir"
+exits 0
+check "--json is result.json" cmp "$tmp/out" "$dir/result.json"
+run llem show --format=json "$dir" "$other"
+check "two are a list" python3 -c "import json; assert len(json.load(open('$tmp/out'))) == 2"
+run llem show -f csv "$dir" "$other"
+exits 0
+lines 3
+check "csv has the same number of fields in each line" python3 -c "
+import csv
+rows = list(csv.reader(open('$tmp/out')))
+assert len({len(r) for r in rows}) == 1
+d = dict(zip(rows[0], rows[1]))
+assert d['directory'] == '$dir' and d['engine'] == 'test' and float(d['total_inference_time_sec']) > 0
+assert d['total_energy_j'] == '' and float(d['energy_estimated_j.value']) > 0
+"
+run llem show --format=md "$dir" "$other"
+exits 0
+prints '^\| Output tokens/s \| .* \| .* \|$'
+check "md has three columns" sh -c "! grep -vE '^(\|[^|]*){3}\|$' '$tmp/out'"
+run llem show "$dir" "$other"
+exits 0
+prints '^ +model, test \(quick\) +model, test \(quick\)$'
+run llem show "$dir" nowhere
+exits 1
+silent
+complains nowhere
+run sh -c "llem show '$dir' >/dev/full"
+exits 1
+complains 'No space left'
+
+say "in ASCII"
+LC_ALL=C run llem show "$dir"
+check "no byte beyond ASCII" sh -c "! LC_ALL=C grep -q '[^ -~]' '$tmp/out'"
+
+say "verify"
+run llem verify "$dir"
+exits 0
+prints '^[0-9]+ values compared, all equal$'
+python3 - "$dir/result.json" <<'PY'
+import re, sys
+text = open(sys.argv[1]).read()
+open(sys.argv[1], "w").write(re.sub(r'"total_inference_time_sec": [0-9.e-]+', '"total_inference_time_sec": 1.5', text, count=1))
+PY
+run llem verify "$dir" "$other"
+exits 1
+prints '^total_inference_time_sec: stored 1.5, recomputed [0-9.]+$'
+prints 'values compared, 1 differ'
+prints 'all equal'
+run llem verify nowhere
+exits 1
+
+say "a recording without a result"
+rm "$dir/result.json"
+run llem show "$dir"
+exits 0
+check "is derived" test -f "$dir/result.json"
+
+say "a damaged recording"
+rm "$dir/result.json"
+for file in "$dir"/recording/*.zst; do echo garbage >"$file"; done
+run llem show "$dir"
+exits 1
+check "no result" test ! -e "$dir/result.json"
+
+say "config"
+run llem config
+exits 0
+quiet
+prints '^Engines'
+prints 'cpu'
+prints '^Sensors'
+prints 'estimate'
+prints_not ' test '
+run llem config -v
+exits 0
+prints '^Paths'
+prints "$build/llem"
+prints 'output.results_dir'
+run llem config --format=json
+exits 0
+json_is "$tmp/out" "[e['name'] for e in d['engines'] if e['usable']]" "['cpu']"
+json_is "$tmp/out" "[bool(s['text']) for s in d['sensors']].count(False), d['sensors'][-1]['name']" "(0, 'estimate')"
+mkdir -p "$XDG_CONFIG_HOME/llenergymeasure"
+printf 'output:\n  results_dir: mine\n' >"$XDG_CONFIG_HOME/llenergymeasure/config.yaml"
+LLEM_SYSFS=$tmp/nosys LLEM_SAVE_TIMESERIES=1 run llem config
+prints 'output.results_dir: mine  \(file\)'
+prints 'LLEM_SYSFS=.*stand-in'
+run llem run $quick -q
+check "the user's configuration says where results go" grep -q '^mine/study_' "$tmp/out"
+printf 'output:\n  results_dri: mine\n' >"$XDG_CONFIG_HOME/llenergymeasure/config.yaml"
+run llem config
+exits 0
+prints 'config.yaml:2:[0-9]+: .*results_dri'
+run llem config --schema
+exits 0
+json_is "$tmp/out" "'2020-12' in d['\$schema'], 'task' in d['properties']" "(True, True)"
+done_testing
