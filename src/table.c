@@ -63,9 +63,12 @@ static int decimals_for(double value, double half_width)
 /* "31000" for 30796 with -3 decimals. */
 static void print_rounded(char *out, size_t size, double value, int decimals)
 {
-    double unit = pow(10, decimals < 0 ? -decimals : 0);
+    double unit = pow(10, -decimals);
 
-    snprintf(out, size, "%.*f", decimals > 0 ? decimals : 0, round(value / unit) * unit);
+    if (decimals >= 0)
+        snprintf(out, size, "%.*f", decimals, value);
+    else
+        snprintf(out, size, "%.0f", round(value / unit) * unit);
 }
 
 static void print_number(char out[CELL], const struct glyphs *g, const struct row *r,

@@ -33,6 +33,7 @@ struct span {
     struct llem_event_queue events;
     struct llem_measurement m;
     atomic_int phase;
+    atomic_int answered; /* wishes that the work itself has heard */
     atomic_int stop_harness; /* what the harness looks at */
     int wstatus;
     llem_errcode rc; /* of the harness */
@@ -116,6 +117,7 @@ static llem_errcode work(void *user, llem_error *err)
         return llem_fail(err, LLEM_ECANCELED, "the measurement was interrupted before it began");
     atomic_store(&s->phase, PHASE_INSIDE);
     rc = s->args->argv ? run_command(s, err) : pass_time(s);
+    atomic_store(&s->answered, wishes(s));
     atomic_store(&s->phase, PHASE_AFTER);
     return rc;
 }
@@ -321,16 +323,13 @@ static void *harness_main(void *user)
 static void watch(struct span *s)
 {
     static const llem_event nothing = { .step = "", .text = "", .reason = "" };
-    int answered = 0;
     bool over = false;
 
     while (!over) {
         struct llem_event_node *n = llem_event_queue_pop(&s->events, SLICE_MS / 1000.0, &over);
         int phase = atomic_load(&s->phase), wished = wishes(s);
 
-        if (phase == PHASE_INSIDE)
-            answered = wished;
-        if (phase != PHASE_INSIDE && wished > answered)
+        if (phase != PHASE_INSIDE && wished > atomic_load(&s->answered))
             atomic_store(&s->stop_harness, wished);
         if (s->args->progress && !over)
             s->args->progress(s->args->progress_user, n ? llem_event_of(n) : &nothing);

@@ -78,7 +78,7 @@ prints 'Output tokens/s'
 
 say "--progress=plain"
 run llem run $quick --progress=plain --set test.load_s=1.5
-complains '^  Model +[A-Z].* \.\.\.$' "that a long step began"
+complains '^  Model +[A-Za-z].* \.\.\.$' "that a long step began"
 complains '^  Model .*\(1\.[5-9]s\)$' "how long it took"
 complains_not "$(printf '\033')" "in escape sequences"
 
