@@ -63,11 +63,15 @@ static struct llem_value *file_layer(struct llem__check *c, const char *path, bo
     struct llem__keys *keys = llem_arena_alloc(c->a, sizeof(*keys));
     struct llem_value *root = NULL;
     llem_error e = { 0 };
+    llem_errcode rc;
 
     *stop = true;
     if (!keys)
         return llem_map(c->a);
-    if (llem__yaml_load(c->a, &root, keys, path, &e) < 0) {
+    rc = llem__yaml_load(c->a, &root, keys, path, &e);
+    if (rc < 0) {
+        if (rc == LLEM_ENOMEM)
+            c->a->oom = true;
         add_error(c->diags, &e);
         return llem_map(c->a);
     }
@@ -179,8 +183,12 @@ static void apply_preset(struct llem__check *c, struct llem_value *tree)
     struct llem_value *values = NULL, *section, *sampling;
 
     json = name ? llem__preset(name) : NULL;
-    if (!json || llem_json_parse(c->a, &values, json, strlen(json), "preset", NULL) < 0)
+    if (!json)
         return;
+    if (llem_json_parse(c->a, &values, json, strlen(json), "preset", NULL) < 0) {
+        c->a->oom = true;
+        return;
+    }
     engine = llem_str_at(tree, "engine", "transformers");
     section = llem_get(tree, engine);
     if (llem_is_null(section))
@@ -335,15 +343,15 @@ llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
 
 report:
     rc = llem__diags_error(&diags, err);
-    if (rc == LLEM_OK && !c->arena.oom) {
-        llem_config_hash(schema, c->tree, c->hash);
-        if (!c->hash[0])
-            c->arena.oom = true;
-    }
     if (rc < 0)
         llem__keep_errors(ctx, llem__diags_text(&diags));
-    if (c->arena.oom)
+    else if (!c->arena.oom)
+        llem_config_hash(schema, c->tree, c->hash);
+    /* What was found wrong without memory may be wrong itself. */
+    if (c->arena.oom || (rc == LLEM_OK && !c->hash[0])) {
         rc = llem_fail(err, LLEM_ENOMEM, "out of memory for a configuration");
+        llem__keep_errors(ctx, NULL);
+    }
 
 done:
     free(cwd);

@@ -75,8 +75,12 @@ struct llem_value *llem__row_default(const struct llem_row *row, struct llem_are
 {
     struct llem_value *v = NULL;
 
-    if (!row->def || llem_json_parse(a, &v, row->def, strlen(row->def), row->path, NULL) < 0)
+    if (!row->def)
         v = llem_null(a);
+    else if (llem_json_parse(a, &v, row->def, strlen(row->def), row->path, NULL) < 0) {
+        a->oom = true; /* defaults are JSON; nothing else can be wrong */
+        v = llem_null(a);
+    }
     if (row->type == LLEM_TYPE_REAL && v->kind == LLEM_INT)
         v = llem_real(a, (double)v->i);
     if (!a->oom)
@@ -382,6 +386,8 @@ static llem_errcode choices_of(const struct llem_value *option, struct llem_row 
                             "choices of an option must be all text or all whole numbers; put words "
                             "like off in quotes");
     }
+    if (b.failed)
+        a->oom = true;
     if (rc == LLEM_OK)
         row->choices = llem_arena_strdup(a, b.data);
     llem_buf_done(&b);
@@ -424,6 +430,8 @@ static llem_errcode default_of(const struct llem_value *option, struct llem_row 
     if (!good)
         return llem__diags_error(&diags, err);
     llem_json_dump(&b, good, LLEM_JSON_PYTHON);
+    if (b.failed)
+        a->oom = true;
     row->def = llem_arena_strdup(a, b.data);
     llem_buf_done(&b);
     return LLEM_OK;

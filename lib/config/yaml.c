@@ -335,19 +335,19 @@ __attribute__((format(printf, 3, 4))) static void complain(struct reader *r, str
     llem_buf_done(&b);
 }
 
-/* What libfyaml says about the text, as one sentence. */
+/* What libfyaml says about the text, as one sentence. What it cannot say, or says of its own
+ * functions, is not about the text: it has run out of memory. */
 static void complain_syntax(struct reader *r)
 {
     void *iter = NULL;
     const struct fy_diag_error *e = fy_diag_errors_iterate(r->diag, &iter);
 
-    if (e && e->msg)
+    if (!e || !e->msg || strstr(e->msg, "() failed"))
+        r->a->oom = true;
+    else
         llem_fail_at(r->err, LLEM_ECONFIG, r->name, e->line > 0 ? e->line : 1,
                      e->column > 0 ? e->column : 1, "this is not valid %s: %s",
                      r->json ? "JSON" : "YAML", e->msg);
-    else
-        llem_fail_at(r->err, LLEM_ECONFIG, r->name, 1, 1, "this is not valid %s",
-                     r->json ? "JSON" : "YAML");
 }
 
 /* The next event, NULL (and an error) if there is none. */
@@ -368,9 +368,12 @@ static void done_with(struct reader *r, struct fy_event *e)
 
 static char *token_text(struct reader *r, struct fy_token *t, size_t *len)
 {
-    size_t n = 0;
+    size_t n = 0, expected = t ? fy_token_get_text_length(t) : 0;
     const char *s = t ? fy_token_get_text(t, &n) : NULL;
 
+    /* Without memory libfyaml gives an empty text. */
+    if (t && (!s || n != expected))
+        r->a->oom = true;
     *len = s ? n : 0;
     return llem_arena_strndup(r->a, s ? s : "", *len);
 }
@@ -713,11 +716,8 @@ static llem_errcode document(struct reader *r, struct llem_value **out)
     for (;;) {
         e = fy_parser_parse(r->parser);
         if (!e) {
-            if (fy_parser_get_stream_error(r->parser) || fy_diag_got_error(r->diag)) {
-                complain_syntax(r);
-                return LLEM_ECONFIG;
-            }
-            break;
+            complain_syntax(r);
+            return LLEM_ECONFIG;
         }
         type = e->type;
         switch (type) {
@@ -826,7 +826,7 @@ llem_errcode llem__yaml_read(struct llem_arena *a, struct llem_value **out, stru
         goto done;
     }
     rc = document(&r, out);
-    if (rc == LLEM_OK && a->oom)
+    if (a->oom)
         rc = llem_fail(err, LLEM_ENOMEM, "out of memory for reading %s", name);
 
 done:

@@ -7,6 +7,7 @@
 #include "lib/engine/registry.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -176,7 +177,8 @@ static llem_errcode scan(llem_ctx *ctx, struct engines *e, const char *dir, llem
         return try_engine(ctx, e, dir, err);
     d = opendir(dir);
     if (!d)
-        return LLEM_OK;
+        return errno == ENOMEM ? llem_fail(err, LLEM_ENOMEM, "out of memory for the engines")
+                               : LLEM_OK;
     while (count < LLEM_COUNT(names) && (entry = readdir(d))) {
         if (entry->d_name[0] == '.')
             continue;

@@ -6,9 +6,8 @@ import os
 import pathlib
 
 import jsonschema
-import yaml
-
 import tap
+import yaml
 
 SOURCE = pathlib.Path(os.environ["LLEM_TEST_SOURCE_DIR"])
 CASES = SOURCE / "tests/data/yaml"
@@ -17,7 +16,7 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 # Accepted by llem, because text and numbers become what the setting is; a schema cannot say so.
 COERCED = {"valid-everything"}
-# Refused by llem for what a schema does not see: no number, or two settings that do not go together.
+# Refused by llem for what a schema does not see: what is not a number at all.
 UNSEEN = {"kind-real-nan", "kind-extra-nan"}
 
 
