@@ -279,7 +279,7 @@ static void write_marks(struct llem_harness *h, const struct marks *m, const str
     llem_set(a, w, "call_received_ns", mark(a, m->received));
     llem_set(a, w, "preroll_begin_ns", mark(a, m->preroll));
     llem_set(a, w, "postroll_end_ns", mark(a, m->postroll));
-    if (m->end) {
+    if (m->end && !h->work) {
         llem_set(a, p, "id", llem_int(a, pass->id));
         llem_set(a, p, "count", llem_int(a, (int64_t)pass->count));
         llem_set(a, p, "repeats", llem_int(a, pass->repeats));
