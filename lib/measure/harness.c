@@ -178,7 +178,7 @@ llem_errcode llem_harness_pass(struct llem_harness *h, const struct llem_pass *p
 /* Room for what the passes may report, so that taking it allocates nothing. */
 static llem_errcode reserve_receipts(struct llem_harness *h, llem_error *err)
 {
-    size_t requests = h->dataset.count * 2 + 1024;
+    size_t requests = h->dataset.count * 2 + 64;
     int64_t longest = llem_int_at(h->config, "task.max_output_tokens", 4096);
     size_t tokens, ready;
     llem_errcode rc;
@@ -189,7 +189,7 @@ static llem_errcode reserve_receipts(struct llem_harness *h, llem_error *err)
         requests > SIZE_MAX / 64 / (size_t)longest ? SIZE_MAX / 64 : requests * (size_t)longest;
     if (tokens > (size_t)1 << 30)
         tokens = (size_t)1 << 30;
-    ready = tokens < 1 << 20 ? tokens : 1 << 20;
+    ready = tokens < 1 << 18 ? tokens : 1 << 18;
     rc = llem_area_init(&h->requests, sizeof(struct llem_request_row), requests, requests, err);
     if (rc == LLEM_OK)
         rc = llem_area_init(&h->tokens, sizeof(struct llem_token_row), tokens, ready, err);

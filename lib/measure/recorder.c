@@ -337,6 +337,8 @@ llem_errcode llem_recorder_write(struct llem_harness *h, bool partial, llem_erro
         qsort(h->events.base, h->events.count, h->events.row, by_time);
     for (size_t i = 0; i < LLEM_COUNT(sources) && rc == LLEM_OK; i++)
         rc = write_column(h, &sources[i], columns, err);
+    if (rc == LLEM_OK && !partial)
+        rc = llem_columns_sync(h->recording_dir, columns, err);
     if (rc != LLEM_OK)
         return rc;
     json = make_json(h, columns);

@@ -417,8 +417,7 @@ llem_errcode llem_window_run(struct llem_harness *h, llem_error *err)
     else if (rc == LLEM_OK && h->watch)
         rc = wait_for_reading(h, err);
     m.postroll = llem_now_ns(h->clock);
-    if (h->watch)
-        llem_watch_pace(h->watch, LLEM_PACE_LOAD);
+    llem_watch_stop(h->watch);
 
     llem_harness_pair(h);
     write_marks(h, &m, &pass);

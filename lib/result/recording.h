@@ -45,6 +45,8 @@ struct llem_column {
 llem_errcode llem_column_write(const char *dir, const struct llem_column_def *def, const void *data,
                                size_t count, size_t bytes, struct llem_arena *a,
                                struct llem_value *columns, llem_error *err);
+/* Put the columns on disk, before a recording.json that promises them is renamed into place. */
+llem_errcode llem_columns_sync(const char *dir, const struct llem_value *columns, llem_error *err);
 const struct llem_column_def *llem_column_find(const char *table,
                                                const char *name); /* NULL if unknown */
 /* Append one row to the bytes of a UTF8 column; NULL is an empty text. */
