@@ -596,7 +596,7 @@ static struct llem_value *read_value(struct parser *ps, int depth)
 {
     struct llem_value *v;
     char found[32];
-    size_t len;
+    size_t len = 0;
     char *text;
 
     skip_space(ps);
