@@ -17,16 +17,31 @@
 enum { RUNS = 3, PROBES = 5 };
 static const size_t probe_bytes = (size_t)1 << 30;
 
-struct best {
-    double prefill_tokens_per_s, decode_tokens_per_s;
+/* Durations of steps: of those that decode, and the sum of those that prefill. */
+struct steps {
+    double decode_s[1 << 16], prefill_s;
+    size_t n;
+    int64_t prefill_tokens;
 };
 
 static void on_step(void *user, const struct llem_engine_step *s)
 {
-    struct llem_engine_step *sum = user;
+    struct steps *steps = user;
+    double took = (double)(s->end_ns - s->begin_ns) * 1e-9;
 
-    sum[s->decode_tokens ? 1 : 0].begin_ns += s->end_ns - s->begin_ns;
-    sum[s->decode_tokens ? 1 : 0].prefill_tokens += s->prefill_tokens + s->decode_tokens;
+    if (s->prefill_tokens) {
+        steps->prefill_s += took;
+        steps->prefill_tokens += s->prefill_tokens;
+    } else if (steps->n < LLEM_COUNT(steps->decode_s)) {
+        steps->decode_s[steps->n++] = took;
+    }
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
 }
 
 static void on_request(void *user, const struct llem_receipt *r)
@@ -121,13 +136,13 @@ int main(int argc, char **argv)
             *lengths = calloc((size_t)batch, sizeof(*lengths));
     int32_t *indices = calloc((size_t)batch, sizeof(*indices)), truncated;
     atomic_int cancel = 0;
-    struct best best = { 0 };
+    struct steps *steps = calloc(1, sizeof(*steps));
     struct llem_engine_args args = { .config = config, .dir = ".", .cancel = &cancel };
     llem_error err = { 0 };
     void *engine;
-    double bandwidth, bytes, share;
+    double bandwidth, bytes, median;
 
-    if (argc < 2 || !prompts || !ids || !lengths || !indices) {
+    if (argc < 2 || !prompts || !ids || !lengths || !indices || !steps) {
         fprintf(stderr, "usage: cpu_decode DIR [DTYPE] [INPUT] [OUTPUT] [BATCH] [THREADS]\n");
         return 2;
     }
@@ -151,35 +166,30 @@ int main(int argc, char **argv)
         llem_engine_cpu.load_model(engine, &a, &loaded, &err) < 0)
         goto failed;
     for (i = 0; i < RUNS; i++) {
-        struct llem_engine_step sum[2] = { 0 };
-        struct llem_receipts receipts = { on_request, on_step, sum };
+        struct llem_receipts receipts = { on_request, on_step, steps };
         struct llem_pass pass = { .indices = indices, .count = (size_t)batch, .repeats = 1 };
         struct llem_inference out;
-        double rate;
 
         if (llem_engine_cpu.run_inference(engine, &pass, &receipts, &out, &err) < 0)
             goto failed;
-        rate = sum[1].prefill_tokens / (sum[1].begin_ns * 1e-9);
-        best.decode_tokens_per_s =
-            rate > best.decode_tokens_per_s ? rate : best.decode_tokens_per_s;
-        rate = sum[0].prefill_tokens / (sum[0].begin_ns * 1e-9);
-        best.prefill_tokens_per_s =
-            rate > best.prefill_tokens_per_s ? rate : best.prefill_tokens_per_s;
     }
+    qsort(steps->decode_s, steps->n, sizeof(*steps->decode_s), ascending);
+    median = steps->n ? batch / steps->decode_s[steps->n / 2] : 0;
     llem_engine_cpu.cleanup(engine);
     bandwidth = read_bandwidth(threads);
     /* Each step reads every weight once; of an untied embedding, one row. */
     bytes = (double)llem_int_at(loaded, "model.weights_bytes", 0);
-    share = bandwidth > 0 ? best.decode_tokens_per_s / batch * bytes / bandwidth : 0;
-    printf(
-        "{\"threads\": %d, \"dtype\": \"%s\", \"kernels\": \"%s\", \"blas\": \"%s\", \"load_s\": "
-        "%.2f, "
-        "\"prefill_tokens_per_s\": %.1f, \"decode_tokens_per_s\": %.2f, \"weights_bytes\": %.0f, "
-        "\"read_bandwidth_gb_per_s\": %.2f, \"share_of_bandwidth\": %.3f}\n",
-        threads, llem_str_at(loaded, "effective.dtype", ""),
-        llem_str_at(loaded, "effective.kernels", ""), llem_str_at(loaded, "effective.blas", "none"),
-        llem_real_at(loaded, "load_s", 0), best.prefill_tokens_per_s, best.decode_tokens_per_s,
-        bytes, bandwidth * 1e-9, share);
+    printf("{\"threads\": %d, \"dtype\": \"%s\", \"kernels\": \"%s\", \"blas\": \"%s\", "
+           "\"load_s\": %.2f, "
+           "\"prefill_tokens_per_s\": %.1f, \"decode_tokens_per_s\": %.2f, "
+           "\"best_decode_tokens_per_s\": %.2f, \"weights_bytes\": %.0f, "
+           "\"read_bandwidth_gb_per_s\": %.2f, \"share_of_bandwidth\": %.3f}\n",
+           threads, llem_str_at(loaded, "effective.dtype", ""),
+           llem_str_at(loaded, "effective.kernels", ""),
+           llem_str_at(loaded, "effective.blas", "none"), llem_real_at(loaded, "load_s", 0),
+           (double)steps->prefill_tokens / steps->prefill_s, median,
+           steps->n ? batch / steps->decode_s[0] : 0, bytes, bandwidth * 1e-9,
+           bandwidth > 0 ? median / batch * bytes / bandwidth : 0);
     llem_engine_cpu.destroy(engine);
     llem_ctx_free(args.ctx);
     llem_arena_done(&a);
@@ -187,6 +197,7 @@ int main(int argc, char **argv)
     free(ids);
     free(lengths);
     free(indices);
+    free(steps);
     return 0;
 
 failed:

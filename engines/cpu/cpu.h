@@ -121,26 +121,40 @@ int cpu_count(bool cores);
 
 /* ---- kernels.c, kernels_x86.c: the loops that take the time ---- */
 
-/* Rows of weights and activations that the kernels multiply are padded with zeros to a multiple of
- * CPU_PAD elements, and start at a multiple of 64 bytes. */
-enum { CPU_PAD = 32 };
+/*
+ * Rows that the kernels multiply are padded with zeros to a multiple of CPU_PAD elements and start
+ * at a multiple of 64 bytes. Rows of weights lie in groups of CPU_GROUP, block by block: CPU_PAD
+ * elements of the first row, of the second, ... of the last, then the next CPU_PAD of the first. So
+ * a group's products with one vector read memory in one stream, and each part of the vector once.
+ */
+enum { CPU_PAD = 32, CPU_GROUP = 8 };
 static inline size_t cpu_padded(size_t n)
 {
     return (n + CPU_PAD - 1) / CPU_PAD * CPU_PAD;
+}
+static inline size_t cpu_groups(size_t rows)
+{
+    return (rows + CPU_GROUP - 1) / CPU_GROUP;
+}
+/* The element where row `row` of weights begins; its next block is CPU_GROUP * CPU_PAD further. */
+static inline size_t cpu_row_at(size_t row, size_t stride)
+{
+    return row / CPU_GROUP * CPU_GROUP * stride + row % CPU_GROUP * CPU_PAD;
 }
 
 struct cpu_kernels {
     const char *name; /* "scalar", "avx2", "avx512" */
     bool (*usable)(void);
     /*
-     * y[i * ldy + j] = sum over c < k of x[i * ldx + c] * w[j * ldw + c], for i < m and j < n. k is
-     * a multiple of CPU_PAD. The order of additions of one sum depends on k alone, so that a row of
-     * a batch comes out the same as alone. For bf16, x is in the order that `arrange` made.
+     * y[i * ldy + j] = sum over c < k of x[i * ldx + c] * row j of w [c], for i < m and every row j
+     * of so many groups. k is a multiple of CPU_PAD. The order of additions of one sum depends on k
+     * alone, so that a row of a batch comes out the same as alone. For bf16, x is in the order that
+     * `arrange` made.
      */
     void (*matmul_f32)(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const float *w,
-                       size_t ldw, size_t n, size_t k);
+                       size_t groups, size_t k);
     void (*matmul_bf16)(float *y, size_t ldy, const float *x, size_t ldx, size_t m,
-                        const uint16_t *w, size_t ldw, size_t n, size_t k);
+                        const uint16_t *w, size_t groups, size_t k);
     void (*arrange)(float *out, const float *x, size_t k);   /* k: a multiple of CPU_PAD */
     void (*widen)(float *out, const uint16_t *in, size_t n); /* bf16 to float32 */
     /* scores[t] = scale * q . keys[t * dim ...], t < n */
@@ -219,7 +233,7 @@ void cpu_config_done(struct cpu_config *c);
 /* ---- model.c: architectures, weights in memory ---- */
 
 struct cpu_matrix {
-    const void *data; /* rows of `stride` elements */
+    const void *data; /* groups of rows of `stride` elements, see CPU_GROUP */
     enum cpu_dtype dtype;
     size_t rows, cols, stride;
     const float *bias; /* rows of them; NULL = none */

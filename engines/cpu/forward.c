@@ -14,9 +14,10 @@
 enum {
     /* Weight rows of one item of work: some 64 KiB, which costs more than taking an item. */
     ITEM_BYTES = 64 * 1024,
-    /* OpenBLAS is worth its packing, and its widened copy of bfloat16, from so many tokens on. */
+    /* OpenBLAS is worth its packing, and a dense copy of the weights for it, from so many tokens
+       on. */
     BLAS_TOKENS = 16,
-    /* Rows of a panel for OpenBLAS: at most so many, widened into one thread's scratch. */
+    /* Rows of a panel for OpenBLAS, unpacked into one thread's scratch. */
     PANEL_ROWS = 256,
 };
 
@@ -37,7 +38,7 @@ struct cpu_state {
     float *logits;   /* for each row */
     /* for each thread */
     float *scores; /* positions */
-    float *panel;  /* PANEL_ROWS widened rows */
+    float *panel;  /* PANEL_ROWS dense rows */
     size_t score_stride, panel_stride;
     /* [layer][row][kv head][position][head_dim] */
     float *keys, *values;
@@ -177,39 +178,44 @@ static void multiply_item(void *arg, int item, int thread)
 {
     const struct product *p = arg;
     const struct cpu_kernels *k = p->s->o.kernels;
-    size_t first = (size_t)item * p->rows_per_item, rows = p->w->rows - first;
+    size_t stride = p->w->stride, first = (size_t)item * p->rows_per_item;
+    size_t rows = p->w->rows - first < p->rows_per_item ? p->w->rows - first : p->rows_per_item;
 
-    rows = rows < p->rows_per_item ? rows : p->rows_per_item;
     if (p->w->dtype == CPU_F32)
         k->matmul_f32(p->y + first, p->ldy, p->x, p->ldx, p->m,
-                      (const float *)p->w->data + first * p->w->stride, p->w->stride, rows,
-                      p->w->stride);
+                      (const float *)p->w->data + first * stride, cpu_groups(rows), stride);
     else
         k->matmul_bf16(p->y + first, p->ldy, p->x, p->ldx, p->m,
-                       (const uint16_t *)p->w->data + first * p->w->stride, p->w->stride, rows,
-                       p->w->stride);
+                       (const uint16_t *)p->w->data + first * stride, cpu_groups(rows), stride);
     add_bias(p, first, rows);
+}
+
+/* One row of weights, dense and as float32. */
+static void unpack_row(const struct cpu_kernels *k, float *out, const struct cpu_matrix *w,
+                       size_t row)
+{
+    size_t at = cpu_row_at(row, w->stride), c;
+
+    for (c = 0; c < w->stride; c += CPU_PAD, at += CPU_GROUP * CPU_PAD) {
+        if (w->dtype == CPU_F32)
+            memcpy(out + c, (const float *)w->data + at, CPU_PAD * sizeof(*out));
+        else
+            k->widen(out + c, (const uint16_t *)w->data + at, CPU_PAD);
+    }
 }
 
 static void multiply_panel(void *arg, int item, int thread)
 {
     enum { ROW_MAJOR = 101, AS_IS = 111, TRANSPOSED = 112 };
     const struct product *p = arg;
-    size_t stride = p->w->stride, first = (size_t)item * p->rows_per_item,
-           rows = p->w->rows - first;
-    const float *w;
+    size_t stride = p->w->stride, first = (size_t)item * p->rows_per_item, j;
+    size_t rows = p->w->rows - first < p->rows_per_item ? p->w->rows - first : p->rows_per_item;
+    float *panel = p->s->panel + (size_t)thread * p->s->panel_stride;
 
-    rows = rows < p->rows_per_item ? rows : p->rows_per_item;
-    if (p->w->dtype == CPU_F32) {
-        w = (const float *)p->w->data + first * stride;
-    } else {
-        float *panel = p->s->panel + (size_t)thread * p->s->panel_stride;
-
-        p->s->o.kernels->widen(panel, (const uint16_t *)p->w->data + first * stride, rows * stride);
-        w = panel;
-    }
+    for (j = 0; j < rows; j++)
+        unpack_row(p->s->o.kernels, panel + j * stride, p->w, first + j);
     p->s->o.blas->sgemm(ROW_MAJOR, AS_IS, TRANSPOSED, (int)p->m, (int)rows, (int)stride, 1, p->x,
-                        (int)p->ldx, w, (int)stride, 0, p->y + first, (int)p->ldy);
+                        (int)p->ldx, panel, (int)stride, 0, p->y + first, (int)p->ldy);
     add_bias(p, first, rows);
 }
 
@@ -231,8 +237,7 @@ static void multiply(struct cpu_state *s, const struct cpu_matrix *w, const floa
         p.x = s->arranged;
         p.ldx = w->stride;
     }
-    /* A multiple of the kernels' tiles. */
-    p.rows_per_item = (ITEM_BYTES / (w->stride * size) + 8) / 8 * 8;
+    p.rows_per_item = (ITEM_BYTES / (w->stride * size * CPU_GROUP) + 1) * CPU_GROUP;
     cpu_pool_run(s->o.pool, multiply_item, &p,
                  (int)((w->rows + p.rows_per_item - 1) / p.rows_per_item));
 }
@@ -246,10 +251,7 @@ static void embed(struct cpu_state *s, int i)
     size_t n = (size_t)model->config->hidden, id = (size_t)s->tokens[i].id, c;
     float *x = s->x + (size_t)i * s->hidden;
 
-    if (model->embed.dtype == CPU_F32)
-        memcpy(x, (const float *)model->embed.data + id * model->embed.stride, n * sizeof(*x));
-    else
-        s->o.kernels->widen(x, (const uint16_t *)model->embed.data + id * model->embed.stride, n);
+    unpack_row(s->o.kernels, x, &model->embed, id);
     if (model->positions) {
         const float *p = model->positions + (size_t)s->tokens[i].pos * cpu_padded(n);
 

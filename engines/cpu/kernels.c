@@ -47,32 +47,35 @@ static bool always(void)
 }
 
 static void matmul_f32(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const float *w,
-                       size_t ldw, size_t n, size_t k)
+                       size_t groups, size_t k)
 {
     size_t i, j, c;
 
     for (i = 0; i < m; i++) {
-        for (j = 0; j < n; j++) {
+        for (j = 0; j < groups * CPU_GROUP; j++) {
+            const float *row = w + cpu_row_at(j, k);
             float sum = 0;
 
             for (c = 0; c < k; c++)
-                sum += x[i * ldx + c] * w[j * ldw + c];
+                sum += x[i * ldx + c] * row[c / CPU_PAD * CPU_GROUP * CPU_PAD + c % CPU_PAD];
             y[i * ldy + j] = sum;
         }
     }
 }
 
 static void matmul_bf16(float *y, size_t ldy, const float *x, size_t ldx, size_t m,
-                        const uint16_t *w, size_t ldw, size_t n, size_t k)
+                        const uint16_t *w, size_t groups, size_t k)
 {
     size_t i, j, c;
 
     for (i = 0; i < m; i++) {
-        for (j = 0; j < n; j++) {
+        for (j = 0; j < groups * CPU_GROUP; j++) {
+            const uint16_t *row = w + cpu_row_at(j, k);
             float sum = 0;
 
             for (c = 0; c < k; c++)
-                sum += x[i * ldx + c] * cpu_bf16_to_f32(w[j * ldw + c]);
+                sum += x[i * ldx + c] *
+                       cpu_bf16_to_f32(row[c / CPU_PAD * CPU_GROUP * CPU_PAD + c % CPU_PAD]);
             y[i * ldy + j] = sum;
         }
     }

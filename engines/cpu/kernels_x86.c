@@ -29,7 +29,7 @@
 #endif
 
 /* Rows and vectors of the tiles: one for a single vector, one for several. */
-enum { ROWS_1 = 8, ROWS_4 = 2, VECTORS_4 = 4 };
+enum { ROWS_1 = CPU_GROUP, ROWS_4 = 2, VECTORS_4 = 4, BLOCK = CPU_GROUP * CPU_PAD };
 
 static bool has_avx2(void)
 {
@@ -45,23 +45,21 @@ static bool has_avx512(void)
 /* ---- products -----------------------------------------------------------------------------------
  */
 
-/* The loop over tiles is the same for all: tile(rows, vectors) is a macro that does one. */
+/* The loop over tiles is the same for all; `tile` computes some rows of the group at w by some
+ * vectors. */
 #define FOR_TILES(tile)                                                                            \
     do {                                                                                           \
-        size_t i = 0, j;                                                                           \
+        size_t i = 0, g, r;                                                                        \
                                                                                                    \
-        for (; i + VECTORS_4 <= m; i += VECTORS_4) {                                               \
-            for (j = 0; j + ROWS_4 <= n; j += ROWS_4)                                              \
-                tile(ROWS_4, VECTORS_4);                                                           \
-            for (; j < n; j++)                                                                     \
-                tile(1, VECTORS_4);                                                                \
-        }                                                                                          \
-        for (; i < m; i++) {                                                                       \
-            for (j = 0; j + ROWS_1 <= n; j += ROWS_1)                                              \
-                tile(ROWS_1, 1);                                                                   \
-            for (; j < n; j++)                                                                     \
-                tile(1, 1);                                                                        \
-        }                                                                                          \
+        for (; i + VECTORS_4 <= m; i += VECTORS_4)                                                 \
+            for (g = 0; g < groups; g++)                                                           \
+                for (r = 0; r < CPU_GROUP; r += ROWS_4)                                            \
+                    tile(ROWS_4, VECTORS_4, y + i * ldy + g * CPU_GROUP + r, ldy, x + i * ldx,     \
+                         ldx, w + g * CPU_GROUP * k + r * CPU_PAD, k);                             \
+        for (; i < m; i++)                                                                         \
+            for (g = 0; g < groups; g++)                                                           \
+                tile(ROWS_1, 1, y + i * ldy + g * CPU_GROUP, ldy, x + i * ldx, ldx,                \
+                     w + g * CPU_GROUP * k, k);                                                    \
     } while (0)
 
 AVX2 INLINE float sum8(__m256 v)
@@ -74,10 +72,10 @@ AVX2 INLINE float sum8(__m256 v)
 }
 
 AVX2 INLINE void tile_f32(int rows, int vectors, float *y, size_t ldy, const float *x, size_t ldx,
-                          const float *w, size_t ldw, size_t k)
+                          const float *w, size_t k)
 {
-    __m256 acc[8][4], a;
-    int r, v;
+    __m256 acc[CPU_GROUP][VECTORS_4], a;
+    int r, v, part;
     size_t c;
 
     UNROLL
@@ -85,13 +83,17 @@ AVX2 INLINE void tile_f32(int rows, int vectors, float *y, size_t ldy, const flo
         UNROLL
     for (v = 0; v < vectors; v++)
         acc[r][v] = _mm256_setzero_ps();
-    for (c = 0; c < k; c += 8) {
+    for (c = 0; c < k; c += CPU_PAD, w += BLOCK) {
         UNROLL
         for (r = 0; r < rows; r++) {
-            a = _mm256_load_ps(w + (size_t)r * ldw + c);
             UNROLL
-            for (v = 0; v < vectors; v++)
-                acc[r][v] = _mm256_fmadd_ps(a, _mm256_load_ps(x + (size_t)v * ldx + c), acc[r][v]);
+            for (part = 0; part < CPU_PAD; part += 8) {
+                a = _mm256_load_ps(w + r * CPU_PAD + part);
+                UNROLL
+                for (v = 0; v < vectors; v++)
+                    acc[r][v] = _mm256_fmadd_ps(
+                        a, _mm256_load_ps(x + (size_t)v * ldx + c + (size_t)part), acc[r][v]);
+            }
         }
     }
     UNROLL
@@ -102,12 +104,12 @@ AVX2 INLINE void tile_f32(int rows, int vectors, float *y, size_t ldy, const flo
 }
 
 AVX2 INLINE void tile_bf16(int rows, int vectors, float *y, size_t ldy, const float *x, size_t ldx,
-                           const uint16_t *w, size_t ldw, size_t k)
+                           const uint16_t *w, size_t k)
 {
     const __m256i high = _mm256_set1_epi32((int)0xffff0000);
-    __m256 acc[8][4], even, odd;
+    __m256 acc[CPU_GROUP][VECTORS_4], even, odd;
     __m256i pairs;
-    int r, v;
+    int r, v, part;
     size_t c;
 
     UNROLL
@@ -115,18 +117,21 @@ AVX2 INLINE void tile_bf16(int rows, int vectors, float *y, size_t ldy, const fl
         UNROLL
     for (v = 0; v < vectors; v++)
         acc[r][v] = _mm256_setzero_ps();
-    for (c = 0; c < k; c += 16) {
+    for (c = 0; c < k; c += CPU_PAD, w += BLOCK) {
         UNROLL
         for (r = 0; r < rows; r++) {
-            pairs = _mm256_load_si256((const __m256i *)(const void *)(w + (size_t)r * ldw + c));
-            even = _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
-            odd = _mm256_castsi256_ps(_mm256_and_si256(pairs, high));
             UNROLL
-            for (v = 0; v < vectors; v++) {
-                const float *at = x + (size_t)v * ldx + c;
+            for (part = 0; part < CPU_PAD; part += 16) {
+                pairs = _mm256_load_si256((const __m256i *)(const void *)(w + r * CPU_PAD + part));
+                even = _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
+                odd = _mm256_castsi256_ps(_mm256_and_si256(pairs, high));
+                UNROLL
+                for (v = 0; v < vectors; v++) {
+                    const float *at = x + (size_t)v * ldx + c + (size_t)part;
 
-                acc[r][v] = _mm256_fmadd_ps(even, _mm256_load_ps(at), acc[r][v]);
-                acc[r][v] = _mm256_fmadd_ps(odd, _mm256_load_ps(at + 8), acc[r][v]);
+                    acc[r][v] = _mm256_fmadd_ps(even, _mm256_load_ps(at), acc[r][v]);
+                    acc[r][v] = _mm256_fmadd_ps(odd, _mm256_load_ps(at + 8), acc[r][v]);
+                }
             }
         }
     }
@@ -138,10 +143,10 @@ AVX2 INLINE void tile_bf16(int rows, int vectors, float *y, size_t ldy, const fl
 }
 
 AVX512 INLINE void tile512_f32(int rows, int vectors, float *y, size_t ldy, const float *x,
-                               size_t ldx, const float *w, size_t ldw, size_t k)
+                               size_t ldx, const float *w, size_t k)
 {
-    __m512 acc[8][4], a;
-    int r, v;
+    __m512 acc[CPU_GROUP][VECTORS_4], a;
+    int r, v, part;
     size_t c;
 
     UNROLL
@@ -149,13 +154,17 @@ AVX512 INLINE void tile512_f32(int rows, int vectors, float *y, size_t ldy, cons
         UNROLL
     for (v = 0; v < vectors; v++)
         acc[r][v] = _mm512_setzero_ps();
-    for (c = 0; c < k; c += 16) {
+    for (c = 0; c < k; c += CPU_PAD, w += BLOCK) {
         UNROLL
         for (r = 0; r < rows; r++) {
-            a = _mm512_load_ps(w + (size_t)r * ldw + c);
             UNROLL
-            for (v = 0; v < vectors; v++)
-                acc[r][v] = _mm512_fmadd_ps(a, _mm512_load_ps(x + (size_t)v * ldx + c), acc[r][v]);
+            for (part = 0; part < CPU_PAD; part += 16) {
+                a = _mm512_load_ps(w + r * CPU_PAD + part);
+                UNROLL
+                for (v = 0; v < vectors; v++)
+                    acc[r][v] = _mm512_fmadd_ps(
+                        a, _mm512_load_ps(x + (size_t)v * ldx + c + (size_t)part), acc[r][v]);
+            }
         }
     }
     UNROLL
@@ -166,12 +175,12 @@ AVX512 INLINE void tile512_f32(int rows, int vectors, float *y, size_t ldy, cons
 }
 
 AVX512 INLINE void tile512_bf16(int rows, int vectors, float *y, size_t ldy, const float *x,
-                                size_t ldx, const uint16_t *w, size_t ldw, size_t k)
+                                size_t ldx, const uint16_t *w, size_t k)
 {
     const __m512i high = _mm512_set1_epi32((int)0xffff0000);
-    __m512 acc[8][4], even, odd;
+    __m512 acc[CPU_GROUP][VECTORS_4], even, odd;
     __m512i pairs;
-    int r, v;
+    int r, v, part;
     size_t c;
 
     UNROLL
@@ -179,18 +188,21 @@ AVX512 INLINE void tile512_bf16(int rows, int vectors, float *y, size_t ldy, con
         UNROLL
     for (v = 0; v < vectors; v++)
         acc[r][v] = _mm512_setzero_ps();
-    for (c = 0; c < k; c += 32) {
+    for (c = 0; c < k; c += CPU_PAD, w += BLOCK) {
         UNROLL
         for (r = 0; r < rows; r++) {
-            pairs = _mm512_load_si512((const void *)(w + (size_t)r * ldw + c));
-            even = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
-            odd = _mm512_castsi512_ps(_mm512_and_si512(pairs, high));
             UNROLL
-            for (v = 0; v < vectors; v++) {
-                const float *at = x + (size_t)v * ldx + c;
+            for (part = 0; part < CPU_PAD; part += 32) {
+                pairs = _mm512_load_si512((const __m512i *)(const void *)(w + r * CPU_PAD + part));
+                even = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
+                odd = _mm512_castsi512_ps(_mm512_and_si512(pairs, high));
+                UNROLL
+                for (v = 0; v < vectors; v++) {
+                    const float *at = x + (size_t)v * ldx + c + (size_t)part;
 
-                acc[r][v] = _mm512_fmadd_ps(even, _mm512_load_ps(at), acc[r][v]);
-                acc[r][v] = _mm512_fmadd_ps(odd, _mm512_load_ps(at + 16), acc[r][v]);
+                    acc[r][v] = _mm512_fmadd_ps(even, _mm512_load_ps(at), acc[r][v]);
+                    acc[r][v] = _mm512_fmadd_ps(odd, _mm512_load_ps(at + 16), acc[r][v]);
+                }
             }
         }
     }
@@ -202,39 +214,27 @@ AVX512 INLINE void tile512_bf16(int rows, int vectors, float *y, size_t ldy, con
 }
 
 AVX2 static void matmul_f32(float *y, size_t ldy, const float *x, size_t ldx, size_t m,
-                            const float *w, size_t ldw, size_t n, size_t k)
+                            const float *w, size_t groups, size_t k)
 {
-#define TILE(rows, vectors)                                                                        \
-    tile_f32(rows, vectors, y + i * ldy + j, ldy, x + i * ldx, ldx, w + j * ldw, ldw, k)
-    FOR_TILES(TILE);
-#undef TILE
+    FOR_TILES(tile_f32);
 }
 
 AVX2 static void matmul_bf16(float *y, size_t ldy, const float *x, size_t ldx, size_t m,
-                             const uint16_t *w, size_t ldw, size_t n, size_t k)
+                             const uint16_t *w, size_t groups, size_t k)
 {
-#define TILE(rows, vectors)                                                                        \
-    tile_bf16(rows, vectors, y + i * ldy + j, ldy, x + i * ldx, ldx, w + j * ldw, ldw, k)
-    FOR_TILES(TILE);
-#undef TILE
+    FOR_TILES(tile_bf16);
 }
 
 AVX512 static void matmul512_f32(float *y, size_t ldy, const float *x, size_t ldx, size_t m,
-                                 const float *w, size_t ldw, size_t n, size_t k)
+                                 const float *w, size_t groups, size_t k)
 {
-#define TILE(rows, vectors)                                                                        \
-    tile512_f32(rows, vectors, y + i * ldy + j, ldy, x + i * ldx, ldx, w + j * ldw, ldw, k)
-    FOR_TILES(TILE);
-#undef TILE
+    FOR_TILES(tile512_f32);
 }
 
 AVX512 static void matmul512_bf16(float *y, size_t ldy, const float *x, size_t ldx, size_t m,
-                                  const uint16_t *w, size_t ldw, size_t n, size_t k)
+                                  const uint16_t *w, size_t groups, size_t k)
 {
-#define TILE(rows, vectors)                                                                        \
-    tile512_bf16(rows, vectors, y + i * ldy + j, ldy, x + i * ldx, ldx, w + j * ldw, ldw, k)
-    FOR_TILES(TILE);
-#undef TILE
+    FOR_TILES(tile512_bf16);
 }
 
 /* Of each `block` numbers the even ones, then the odd ones. */

@@ -158,7 +158,9 @@ static size_t element_size(enum cpu_dtype dtype, bool vector)
 
 static uint64_t place_bytes(const struct place *p, enum cpu_dtype dtype)
 {
-    return p->rows * cpu_padded(p->cols) * element_size(dtype, p->vector);
+    size_t rows = p->vector ? p->rows : cpu_groups(p->rows) * CPU_GROUP;
+
+    return rows * cpu_padded(p->cols) * element_size(dtype, p->vector);
 }
 
 /* Call fn for every place of the model. */
@@ -295,16 +297,23 @@ static void lay_out(void *arg, enum cpu_slot slot, int layer, const struct place
     l->at += place_bytes(p, l->m->dtype);
 }
 
-/* Where row `row` of a place begins; of a vector, element `row`. */
-static void *place_at(struct cpu_model *m, enum cpu_slot slot, int layer, const struct place *p,
-                      size_t row)
+/* Put a dense row, as the place keeps its numbers, where it belongs. Of a vector, `row` is the
+ * element where it begins. */
+static void put_row(struct cpu_model *m, enum cpu_slot slot, int layer, const struct place *p,
+                    size_t row, const void *from, size_t n)
 {
-    size_t size = element_size(m->dtype, p->vector);
+    size_t size = element_size(m->dtype, p->vector), stride = cpu_padded(p->cols), c;
     const char *base =
         p->vector ? (const char *)*vector_of(m, slot, layer) : matrix_of(m, slot, layer)->data;
-    size_t offset = p->rows == 1 && p->vector ? row : row * cpu_padded(p->cols);
+    char *to = (char *)m->memory + (base - (const char *)m->memory);
 
-    return (char *)m->memory + (base - (const char *)m->memory) + offset * size;
+    if (p->vector) {
+        memcpy(to + (p->rows == 1 ? row : row * stride) * size, from, n * size);
+        return;
+    }
+    to += cpu_row_at(row, stride) * size;
+    for (c = 0; c < n; c += CPU_PAD, to += CPU_GROUP * CPU_PAD * size)
+        memcpy(to, (const char *)from + c * size, (n - c < CPU_PAD ? n - c : CPU_PAD) * size);
 }
 
 /* ---- filling
@@ -316,8 +325,9 @@ struct loading {
     cpu_progress progress;
     void *user;
     uint64_t done, all; /* bytes */
-    bool stopped;
+    bool stopped, no_memory;
     struct llem_buf raw; /* of a tensor, as stored */
+    struct llem_buf row; /* one, converted */
     llem_error *err;
 };
 
@@ -353,20 +363,36 @@ static void put(void *out, size_t i, float f, enum cpu_dtype dtype, bool vector)
         ((uint16_t *)out)[i] = cpu_f32_to_bf16(f);
 }
 
-/* `from` is dense, `stride` elements from one value to the next. */
-static void convert_row(void *out, const void *from, enum cpu_dtype stored, size_t first,
-                        size_t stride, size_t n, enum cpu_dtype dtype, bool vector)
+/* Room for a row as the model keeps it. */
+static void *need_row(struct loading *l, size_t n)
 {
-    size_t i;
+    llem_buf_clear(&l->row);
+    return llem_buf_grow(&l->row, n * sizeof(float));
+}
 
-    if (stride == 1 && stored == dtype && !vector) {
-        size_t size = element_size(dtype, false);
+/*
+ * Convert n numbers, `stride` apart from number `first` of `from` on, and put them into the place;
+ * false without memory.
+ */
+static bool store(struct loading *l, enum cpu_slot slot, int layer, const struct place *p,
+                  size_t row, const void *from, enum cpu_dtype stored, size_t first, size_t stride,
+                  size_t n)
+{
+    enum cpu_dtype dtype = l->m->dtype;
+    size_t size = element_size(dtype, false), i;
+    void *converted;
 
-        memcpy(out, (const char *)from + first * size, n * size);
-        return;
+    if (stride == 1 && stored == dtype && !p->vector) {
+        put_row(l->m, slot, layer, p, row, (const char *)from + first * size, n);
+        return true;
     }
+    converted = need_row(l, n);
+    if (!converted)
+        return false;
     for (i = 0; i < n; i++)
-        put(out, i, stored_value(from, stored, first + i * stride), dtype, vector);
+        put(converted, i, stored_value(from, stored, first + i * stride), dtype, p->vector);
+    put_row(l->m, slot, layer, p, row, converted, n);
+    return true;
 }
 
 static bool shape_is(const struct cpu_tensor *t, size_t rows, size_t cols)
@@ -384,7 +410,7 @@ static llem_errcode load_tensor(struct loading *l, const struct cpu_tensor_row *
     struct place p = place_of(m->config, row->slot);
     bool vector = p.vector && p.rows == 1,
          transposed = arch->transposed && in_layer(row->slot) && !vector;
-    size_t begin, count, cols = vector ? 0 : p.cols, size, i;
+    size_t begin, count, cols = vector ? 0 : p.cols, size, step, i, j;
     char name[256];
     const char *bare = name;
     const struct cpu_tensor *t;
@@ -417,37 +443,26 @@ static llem_errcode load_tensor(struct loading *l, const struct cpu_tensor_row *
                          : cols     ? cols
                                     : 1);
 
+    /* Rows of the tensor are read some at a time; where they are columns of ours, the whole. */
     size = t->dtype == CPU_F32 ? 4 : 2;
-    if (vector || transposed) {
-        llem_buf_clear(&l->raw);
-        if (!llem_buf_grow(&l->raw, t->bytes))
-            return llem_fail(l->err, LLEM_ENOMEM, "no memory to read tensor '%s'", bare);
-        rc = cpu_weights_read(l->w, t, 0, l->raw.data, t->bytes, l->err);
-        if (rc < 0)
-            return rc;
-        if (vector)
-            convert_row(place_at(m, row->slot, layer, &p, begin), l->raw.data, t->dtype, 0, 1,
-                        count, m->dtype, true);
-        for (i = 0; !vector && i < count; i++)
-            convert_row(place_at(m, row->slot, layer, &p, begin + i), l->raw.data, t->dtype, i,
-                        count, cols, m->dtype, false);
-        return stop_here(l, t->bytes) ? LLEM_ECANCELED : LLEM_OK;
+    if (vector) {
+        cols = count;
+        count = 1;
     }
-    for (i = 0; i < count;) {
-        size_t rows = READ_BYTES / (cols * size) + 1, j;
-
-        rows = rows < count - i ? rows : count - i;
+    step = transposed ? count : READ_BYTES / (cols * size) + 1;
+    for (i = 0; i < count; i += step) {
+        step = step < count - i ? step : count - i;
         llem_buf_clear(&l->raw);
-        if (!llem_buf_grow(&l->raw, rows * cols * size))
+        if (!llem_buf_grow(&l->raw, step * cols * size))
             return llem_fail(l->err, LLEM_ENOMEM, "no memory to read tensor '%s'", bare);
-        rc = cpu_weights_read(l->w, t, i * cols * size, l->raw.data, rows * cols * size, l->err);
+        rc = cpu_weights_read(l->w, t, i * cols * size, l->raw.data, step * cols * size, l->err);
         if (rc < 0)
             return rc;
-        for (j = 0; j < rows; j++)
-            convert_row(place_at(m, row->slot, layer, &p, begin + i + j), l->raw.data, t->dtype,
-                        j * cols, 1, cols, m->dtype, p.vector);
-        i += rows;
-        if (stop_here(l, rows * cols * size))
+        for (j = 0; j < step; j++)
+            if (!store(l, row->slot, layer, &p, begin + i + j, l->raw.data, t->dtype,
+                       transposed ? j : j * cols, transposed ? count : 1, cols))
+                return llem_fail(l->err, LLEM_ENOMEM, "no memory to read tensor '%s'", bare);
+        if (stop_here(l, step * cols * size))
             return LLEM_ECANCELED;
     }
     return LLEM_OK;
@@ -488,19 +503,23 @@ static void fill_place(void *arg, enum cpu_slot slot, int layer, const struct pl
     struct cpu_model *m = l->m;
     uint64_t state = ((uint64_t)slot << 32) + (uint64_t)layer, bits;
     size_t row, col, lane;
+    void *out = need_row(l, p->cols);
 
+    if (!out) {
+        l->stopped = l->no_memory = true;
+        return;
+    }
+    if (p->vector && p->rows == 1) {
+        bool norm = slot == CPU_NORM || slot == CPU_NORM1 || slot == CPU_NORM2;
+
+        for (col = 0; col < p->cols; col++)
+            put(out, col, norm ? 1 : 0, m->dtype, true);
+        put_row(m, slot, layer, p, 0, out, p->cols);
+        return;
+    }
     for (row = 0; row < p->rows; row++) {
-        void *out = place_at(m, slot, layer, p, row);
-
         if (row % 1024 == 0 && stop_here(l, 0))
             return;
-        if (p->vector && p->rows == 1) {
-            bool norm = slot == CPU_NORM || slot == CPU_NORM1 || slot == CPU_NORM2;
-
-            for (col = 0; col < p->cols; col++)
-                put(out, col, norm ? 1 : 0, m->dtype, true);
-            break;
-        }
         l->done += p->cols * element_size(m->dtype, p->vector);
         for (col = 0; col < p->cols; col += 4) {
             bits = mix64(&state);
@@ -509,6 +528,7 @@ static void fill_place(void *arg, enum cpu_slot slot, int layer, const struct pl
                     ((float)(bits & 0xffff) - 32767.5f) * (0.02f * 1.7320508f / 32768), m->dtype,
                     p->vector);
         }
+        put_row(m, slot, layer, p, row, out, p->cols);
     }
 }
 
@@ -569,6 +589,7 @@ llem_errcode cpu_model_load(struct cpu_model **out, const struct cpu_config *con
     int i;
 
     llem_buf_init(&l.raw, SIZE_MAX / 2);
+    llem_buf_init(&l.row, SIZE_MAX / 2);
     m = calloc(1, sizeof(*m));
     if (!m)
         return llem_fail(err, LLEM_ENOMEM, "no memory for a model");
@@ -610,13 +631,16 @@ llem_errcode cpu_model_load(struct cpu_model **out, const struct cpu_config *con
     } else {
         l.all = m->memory_bytes;
         each_place(config, fill_place, &l);
-        rc = l.stopped ? LLEM_ECANCELED : LLEM_OK;
+        rc = l.no_memory ? llem_fail(err, LLEM_ENOMEM, "no memory for a row of weights")
+             : l.stopped ? LLEM_ECANCELED
+                         : LLEM_OK;
     }
     if (rc == LLEM_ECANCELED)
         llem_fail(err, LLEM_ECANCELED, "stopped while reading the weights");
 
 done:
     llem_buf_done(&l.raw);
+    llem_buf_done(&l.row);
     if (rc < 0)
         cpu_model_free(m);
     else
