@@ -939,6 +939,28 @@ static void check_passthrough(struct llem__check *c, const struct llem_value *tr
     }
 }
 
+/* Settings of ours that mean nothing, or no end, without another. */
+static void check_task(struct llem__check *c, const struct llem_value *tree)
+{
+    const struct llem_value *tokens = llem_at(tree, "task.dataset.input_tokens");
+    const struct llem_value *source = llem_at(tree, "task.dataset.source");
+    bool is_random = is_text(tree, "task.dataset.source", "random");
+
+    if (is_random && llem_is_null(tokens) && !refused(c, "task.dataset.input_tokens"))
+        llem__diag(c->diags, source,
+                   "task.dataset.source: random needs task.dataset.input_tokens, the length of its "
+                   "prompts");
+    /* No error, because -d on the command line may have replaced `random`. */
+    if (!is_random && !llem_is_null(tokens) && c->ctx)
+        llem_log(
+            c->ctx, LLEM_LOG_WARNING, "config",
+            "task.dataset.input_tokens is only for task.dataset.source: random and is not used");
+    if (llem_bool_at(tree, "task.ignore_eos", false) && !given(tree, "task.max_output_tokens") &&
+        !refused(c, "task.max_output_tokens"))
+        llem__diag(c->diags, llem_at(tree, "task.ignore_eos"),
+                   "task.ignore_eos needs task.max_output_tokens, else nothing ends a request");
+}
+
 void llem__check_cross(struct llem__check *c, const struct llem_value *tree)
 {
     const struct llem_value *v;
@@ -946,6 +968,7 @@ void llem__check_cross(struct llem__check *c, const struct llem_value *tree)
 
     check_engine_sections(c, tree);
     check_passthrough(c, tree);
+    check_task(c, tree);
 
     if ((is_text(tree, "transformers.attn_implementation", "flash_attention_2") ||
          is_text(tree, "transformers.attn_implementation", "flash_attention_3")) &&

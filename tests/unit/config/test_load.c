@@ -520,6 +520,18 @@ static void likely_slips_in_open_sections_are_told(void **state)
     assert_null(strstr(f->log, "quite_unknown"));
 }
 
+static void the_length_of_random_prompts_is_told_where_it_is_not_used(void **state)
+{
+    struct fixture *f = *state;
+
+    must_load(f, load(f, minimal(f), "task.dataset.input_tokens=5", NULL));
+    assert_contains(f->log, "warning: task.dataset.input_tokens is only for");
+    f->log[0] = '\0';
+    must_load(
+        f, load(f, minimal(f), "task.dataset.input_tokens=5", "task.dataset.source=random", NULL));
+    assert_string_equal(f->log, "");
+}
+
 /* Every allocation of a small load fails once; nothing leaks, nothing is half done. */
 static void a_load_without_memory_says_so(void **state)
 {
@@ -567,6 +579,7 @@ int main(void)
         TEST(variables_in_force_are_listed),
         TEST(every_row_a_variable_names_exists),
         TEST(likely_slips_in_open_sections_are_told),
+        TEST(the_length_of_random_prompts_is_told_where_it_is_not_used),
         TEST(a_load_without_memory_says_so),
     };
 
