@@ -413,26 +413,28 @@ static bool in_container(void)
 static void say_why_not(const struct rapl *r, struct llem_probe *out)
 {
     const char *reason = "no_permission";
+    bool contained = r->is_default_root && in_container();
 
-    if (r->masked ||
-        ((r->powercap_denied || r->perf_denied) && r->is_default_root && in_container())) {
+    if (r->masked) {
         snprintf(out->text, sizeof(out->text),
                  "The CPU has RAPL counters, but this container hides them.");
         snprintf(out->remedy, sizeof(out->remedy),
-                 "docker run --security-opt systempaths=unconfined -v "
-                 "/sys/class/powercap:/sys/class/powercap:ro ... as root, or --cap-add PERFMON");
+                 "Start the container as root with: docker run --security-opt "
+                 "systempaths=unconfined");
     } else if (r->powercap_denied) {
-        snprintf(
-            out->text, sizeof(out->text),
-            "The CPU has RAPL counters, but only root may read %.150s/class/powercap/*/energy_uj.",
-            r->root);
+        snprintf(out->text, sizeof(out->text),
+                 "The CPU has RAPL counters, but only root may read "
+                 "%.150s/class/powercap/*/energy_uj.",
+                 r->root);
         snprintf(out->remedy, sizeof(out->remedy),
-                 "sudo chmod a+r %.120s/class/powercap/intel-rapl:*/energy_uj%s", r->root,
+                 "%ssudo chmod a+r %.100s/class/powercap/intel-rapl:*/energy_uj%s",
+                 contained ? "On the host: " : "", r->root,
                  r->perf_there ? "   (or: sudo sysctl kernel.perf_event_paranoid=0)" : "");
     } else if (r->perf_denied) {
         snprintf(out->text, sizeof(out->text),
                  "The CPU has RAPL counters, but this user may not count system-wide perf events.");
-        snprintf(out->remedy, sizeof(out->remedy), "sudo sysctl kernel.perf_event_paranoid=0");
+        snprintf(out->remedy, sizeof(out->remedy), "%ssudo sysctl kernel.perf_event_paranoid=0",
+                 contained ? "docker run --cap-add PERFMON, or on the host: " : "");
     } else {
         reason = "not_supported";
         if (r->powercap_there || r->perf_there)

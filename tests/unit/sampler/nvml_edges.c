@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * nvml-edges SECONDS: read the counter of every board now and again SECONDS later by the sampler `nvml`,
- * and print a line for each board: UUID, begin and end of the first read, its value, and those of the
- * second. For tests that compare with other programs.
+ * nvml-edges SECONDS: read the counter of every board now and again SECONDS later by the sampler
+ * `nvml`, and print a line for each board: UUID, begin and end of the first read, its value, and
+ * those of the second. For tests that compare with other programs.
  */
 #include <inttypes.h>
 #include <stdio.h>

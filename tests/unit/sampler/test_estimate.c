@@ -59,6 +59,39 @@ static void work_of_this_process_shows_as_busy_time(void **state)
     llem_ctx_free(ctx);
 }
 
+/* The same sum, read another way. */
+static long long busy_ticks(void)
+{
+    long long user, nice, system, idle, iowait, irq, softirq;
+    FILE *f = fopen("/proc/stat", "r");
+
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "cpu %lld %lld %lld %lld %lld %lld %lld", &user, &nice, &system,
+                            &idle, &iowait, &irq, &softirq),
+                     7);
+    fclose(f);
+    return user + nice + system + irq + softirq;
+}
+
+static void the_busy_time_is_what_the_kernel_counts_as_not_idle(void **state)
+{
+    llem_ctx *ctx = new_ctx();
+    struct llem_reading r;
+    void *self = NULL;
+
+    assert_int_equal(est->open(&self, ctx, NULL), LLEM_OK);
+    for (int i = 0; i < 20; i++) {
+        long long before = busy_ticks(), after;
+
+        assert_int_equal(est->read(self, 0, false, &r), 1);
+        after = busy_ticks();
+        assert_int_equal(r.status, LLEM_READ_OK);
+        assert_true(before <= r.raw && r.raw <= after);
+    }
+    est->close(self);
+    llem_ctx_free(ctx);
+}
+
 static void the_description_holds_the_power_and_its_source(void **state)
 {
     llem_ctx *ctx = new_ctx();
@@ -89,6 +122,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(probing_says_estimate_and_leaves_nothing_open),
         cmocka_unit_test(work_of_this_process_shows_as_busy_time),
+        cmocka_unit_test(the_busy_time_is_what_the_kernel_counts_as_not_idle),
         cmocka_unit_test(the_description_holds_the_power_and_its_source),
     };
 

@@ -615,28 +615,31 @@ static void a_missing_library_and_one_of_another_kind_are_told_apart(void **stat
 
 static void without_the_library_a_board_on_the_bus_is_noticed(void **state)
 {
-    llem_ctx *ctx;
+    llem_ctx *ctx = new_ctx();
     struct llem_probe p;
     void *h = dlopen("libnvidia-ml.so.1", RTLD_NOW);
 
-    if (h) {
-        dlclose(h);
-        skip();
-    }
-    ctx = new_ctx();
     unsetenv("LLEM_NVML_LIBRARY");
     setenv("LLEM_SYSFS", help_dir, 1);
     nvml->probe(ctx, &p);
-    assert_string_equal(p.reason, "no_sensor");
-    assert_non_null(strstr(p.text, "There is no NVIDIA GPU"));
-    put("bus/pci/devices/0000:01:00.0/vendor", "0x10de\n");
-    put("bus/pci/devices/0000:01:00.0/class", "0x040300\n"); /* its sound */
-    nvml->probe(ctx, &p);
-    assert_non_null(strstr(p.text, "There is no NVIDIA GPU"));
-    put("bus/pci/devices/0000:01:00.0/class", "0x030200\n");
-    nvml->probe(ctx, &p);
-    assert_non_null(strstr(p.text, "There is an NVIDIA GPU"));
-    assert_non_null(strstr(p.remedy, "Install the NVIDIA driver"));
+    if (h) {
+        /* A machine with the library: all that can be said is that the answer is complete. */
+        assert_true(p.usable == (p.n_domains > 0));
+        assert_true(p.usable == !p.reason[0]);
+        assert_true(p.text[0] && p.detail[0]);
+        dlclose(h);
+    } else {
+        assert_string_equal(p.reason, "no_sensor");
+        assert_non_null(strstr(p.text, "There is no NVIDIA GPU"));
+        put("bus/pci/devices/0000:01:00.0/vendor", "0x10de\n");
+        put("bus/pci/devices/0000:01:00.0/class", "0x040300\n"); /* its sound */
+        nvml->probe(ctx, &p);
+        assert_non_null(strstr(p.text, "There is no NVIDIA GPU"));
+        put("bus/pci/devices/0000:01:00.0/class", "0x030200\n");
+        nvml->probe(ctx, &p);
+        assert_non_null(strstr(p.text, "There is an NVIDIA GPU"));
+        assert_non_null(strstr(p.remedy, "Install the NVIDIA driver"));
+    }
     unsetenv("LLEM_SYSFS");
     llem_ctx_free(ctx);
 }
