@@ -120,12 +120,14 @@ static int64_t physical_cores(const char *cpuinfo, struct llem_arena *a, int *pa
             end = cpuinfo + strlen(cpuinfo);
         snprintf(line, sizeof(line), "%.*s", (int)(end - cpuinfo), cpuinfo);
         colon = strchr(line, ':');
-        if (colon && llem_starts_with(line, "physical id") && llem_parse_i64(colon + 2, &v)) {
+        while (colon && (*colon == ':' || *colon == ' '))
+            colon++;
+        if (colon && llem_starts_with(line, "physical id") && llem_parse_i64(colon, &v)) {
             package = v;
             if (v >= *packages && v < MAX_PACKAGES)
                 *packages = (int)v + 1;
-        } else if (colon && llem_starts_with(line, "core id") && llem_parse_i64(colon + 2, &v)) {
-            int64_t key = package * 65536 + v, i;
+        } else if (colon && llem_starts_with(line, "core id") && llem_parse_i64(colon, &v)) {
+            int64_t key = (int64_t)((uint64_t)package * 65536 + (uint64_t)v), i;
 
             for (i = 0; i < n && seen[i] != key; i++)
                 ;
