@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Update periods of every field in recordings: when values changed, gaps between reads, failed reads.
+"""Update periods of every field in recordings, gaps between reads, failed reads.
 
-usage: ticks.py DIR...     each holds a recording, itself or in a directory below; missing ones are skipped
+usage: ticks.py DIR...
+Each DIR holds recordings, itself or in directories below; missing ones are skipped.
 """
 
 import array
+import itertools
 import json
 import pathlib
 import statistics
@@ -31,15 +33,15 @@ def show(recording: pathlib.Path) -> None:
     raw = column(recording, "samples", "raw", "i64")
     status = column(recording, "samples", "status", "i32")
     rows: dict[tuple[int, int], list[int]] = {}
-    for i, key in enumerate(zip(device, field)):
+    for i, key in enumerate(zip(device, field, strict=True)):
         rows.setdefault(key, []).append(i)
     for (d, f), at in sorted(rows.items()):
         domain = told["domains"][d]
         name = next((x["name"] for x in domain["fields"] if x["id"] == f), str(f))
         good = [i for i in at if status[i] == 0]
-        changes = [begin[b] for a, b in zip(good, good[1:]) if raw[a] != raw[b]]
-        periods = [1e-6 * (b - a) for a, b in zip(changes, changes[1:])]
-        gaps = [1e-6 * (begin[b] - begin[a]) for a, b in zip(at, at[1:])]
+        changes = [begin[b] for a, b in itertools.pairwise(good) if raw[a] != raw[b]]
+        periods = [1e-6 * (b - a) for a, b in itertools.pairwise(changes)]
+        gaps = [1e-6 * (begin[b] - begin[a]) for a, b in itertools.pairwise(at)]
         calls = [1e-3 * (end[i] - begin[i]) for i in at]
         print(f"{domain['id']} {name}: {len(at)} reads, {len(at) - len(good)} failed, "
               f"{len(changes)} changes, period median "

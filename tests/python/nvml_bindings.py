@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The fake NVML through NVIDIA's own Python bindings: what we test on looks like the real library to them."""
+"""The fake NVML through NVIDIA's own Python bindings, to which it must look like the real one."""
 
 import os
 import pathlib

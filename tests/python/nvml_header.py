@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Our own declarations of NVML against its header, as NVIDIA ships it for developers.
 
-Every size and offset that samplers/nvml.c asserts and every constant that it names is asserted again of the
-header's types by the C compiler, and every function is declared again with our parameters.
+The C compiler compares every structure, member and constant of samplers/nvml.c with the header's;
+the functions' parameters are compared by their number and kind.
 """
 
 import os
@@ -67,7 +67,7 @@ VALUE_TYPES = {
 
 
 def compiles(body: str) -> None:
-    """Compile body beside our declarations and the header's, or fail with what the compiler says."""
+    """Compile body beside our declarations and the header's; fail with what the compiler says."""
     header = list(pathlib.Path(sysconfig.get_path("purelib")).glob("nvidia/*/include/nvml.h"))
     cc = shutil.which(os.environ.get("CC", "cc"))
     if not header or not cc:
@@ -75,8 +75,8 @@ def compiles(body: str) -> None:
     ours = SOURCE[SOURCE.index("typedef struct nvml_device"):SOURCE.index("struct library {")]
     # Names that both have: ours are enumerators, the header's macros.
     ours = re.sub(r"\bNVML_(?=[A-Z])", "OUR_", ours)
-    text = (f'#include <stdint.h>\n#include <stddef.h>\n#include <assert.h>\n#include "{header[0]}"\n'
-            f"{ours}\n{body}\n")
+    includes = ["<assert.h>", "<stddef.h>", "<stdint.h>", f'"{header[0]}"']
+    text = "\n".join([*(f"#include {name}" for name in includes), ours, body, ""])
     with tempfile.TemporaryDirectory() as d:
         path = pathlib.Path(d) / "check.c"
         path.write_text(text)
@@ -92,11 +92,14 @@ def test_every_structure_has_the_headers_layout() -> None:
     for ours, theirs in TYPES.items():
         lines.append(f'static_assert(sizeof(struct {ours}) == sizeof({theirs}), "{ours}");')
         for a, b in MEMBERS[ours].items():
-            lines.append(f"static_assert(offsetof(struct {ours}, {a}) == offsetof({theirs}, {b}) && "
-                         f"sizeof(((struct {ours} *)0)->{a}) == sizeof((({theirs} *)0)->{b}), "
-                         f'"{ours}.{a}");')
-    lines.append("static_assert(OUR_VERSION(struct nvml_memory_v2, 2) == nvmlMemory_v2, \"\");")
-    lines.append("static_assert(OUR_VERSION(struct nvml_temperature, 1) == nvmlTemperature_v1, \"\");")
+            lines.append(
+                f"static_assert(offsetof(struct {ours}, {a}) == offsetof({theirs}, {b}) && "
+                f"sizeof(((struct {ours} *)0)->{a}) == sizeof((({theirs} *)0)->{b}), "
+                f'"{ours}.{a}");')
+    for ours, revision, theirs in (("nvml_memory_v2", 2, "nvmlMemory_v2"),
+                                   ("nvml_temperature", 1, "nvmlTemperature_v1")):
+        lines.append(
+            f'static_assert(OUR_VERSION(struct {ours}, {revision}) == {theirs}, "{theirs}");')
     compiles("\n".join(lines))
 
 
@@ -126,7 +129,6 @@ def test_every_constant_has_the_headers_value() -> None:
 
 
 def test_every_function_takes_what_the_header_says() -> None:
-    """Size and kind of each parameter, by assigning through a generic selection on the count."""
     header = next(pathlib.Path(sysconfig.get_path("purelib")).glob("nvidia/*/include/nvml.h"), None)
     if not header:
         raise tap.Skip("nvml.h is missing")
@@ -137,13 +139,13 @@ def test_every_function_takes_what_the_header_says() -> None:
     for symbols, parameters in rows:
         name = symbols.split("|")[0]
         # The header declares the newest under a macro's name, and some only under the bare one.
-        found = re.search(rf"nvmlReturn_t DECLDIR {re.sub(r'_v[0-9]+$', '', name)}(?:_v\d+)?\s*\((.*?)\);",
-                          text, re.S)
+        bare = re.sub(r"_v[0-9]+$", "", name)
+        found = re.search(rf"nvmlReturn_t DECLDIR {bare}(?:_v\d+)?\s*\((.*?)\);", text, re.S)
         assert found, f"{name} is not in the header"
         theirs = [] if found.group(1).strip() == "void" else found.group(1).split(",")
         ours = [] if parameters.strip() == "void" else parameters.split(",")
         assert len(theirs) == len(ours), (name, theirs, ours)
-        for a, b in zip(theirs, ours):
+        for a, b in zip(theirs, ours, strict=True):
             pointer = a.count("*") + ("nvmlDevice_t" in a)
             assert pointer == b.count("*") + ("nvml_device" in b), (name, a, b)
             assert ("char" in a) == ("char" in b), (name, a, b)

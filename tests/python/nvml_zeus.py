@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """ZeusMonitor and the sampler `nvml` on the same pretended boards at the same time, and the truth.
 
-Both take the plain difference of the counter here, so both may be off by one tick at each edge, and no more.
-Zeus lives in an environment of its own, as it brings much that no other test needs.
+Both take the plain difference of the counter here, so both may be off by one tick at each edge, and
+no more. Zeus lives in an environment of its own, as it brings much that no other test needs.
 """
 
 import json
@@ -35,7 +35,9 @@ begin = time.monotonic_ns()
 monitor.begin_window("w", sync_execution=False)
 time.sleep(2)
 result = monitor.end_window("w", sync_execution=False)
-print(json.dumps({"begin": begin, "end": time.monotonic_ns(), "joules": list(result.gpu_energy.values())}))
+end = time.monotonic_ns()
+joules = list(result.gpu_energy.values())
+print(json.dumps({"begin": begin, "end": end, "joules": joules}))
 """
 
 
