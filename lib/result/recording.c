@@ -90,15 +90,16 @@ static llem_errcode write_file(const char *path, const void *data, size_t len, l
     llem_errcode rc = LLEM_OK;
 
     if (fd < 0)
-        return llem_fail(err, LLEM_EIO, "cannot write '%s': %s", path, strerror(errno));
+        return llem_fail(err, LLEM_EIO, "cannot write '%s': %m", path);
     while (len > 0) {
         ssize_t n = write(fd, p, len);
 
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {
-            rc = llem_fail(err, LLEM_EIO, "cannot write '%s': %s", path,
-                           n < 0 ? strerror(errno) : "no progress");
+            rc = n < 0
+                     ? llem_fail(err, LLEM_EIO, "cannot write '%s': %m", path)
+                     : llem_fail(err, LLEM_EIO, "cannot write '%s': the disk takes no more", path);
             goto done;
         }
         p += n;
@@ -106,7 +107,7 @@ static llem_errcode write_file(const char *path, const void *data, size_t len, l
     }
 done:
     if (close(fd) < 0 && rc == LLEM_OK)
-        rc = llem_fail(err, LLEM_EIO, "cannot write '%s': %s", path, strerror(errno));
+        rc = llem_fail(err, LLEM_EIO, "cannot write '%s': %m", path);
     if (rc != LLEM_OK)
         unlink(path);
     return rc;
