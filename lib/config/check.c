@@ -14,8 +14,8 @@
 
 /* ---- diagnostics -------------------------------------------------------------------------- */
 
-static void add_diag(struct llem__diags *d, const char *file, int line, int column, const char *fmt,
-                     va_list ap)
+__attribute__((format(printf, 5, 0))) static void
+add_diag(struct llem__diags *d, const char *file, int line, int column, const char *fmt, va_list ap)
 {
     struct llem_buf b = LLEM_BUF_INIT(4096);
 
