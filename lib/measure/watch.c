@@ -32,7 +32,7 @@ enum {
 
 static const int64_t slow_period_ns = 200 * MS;  /* slow fields: at most five times a second */
 static const int64_t live_period_ns = 250 * MS;  /* live lines: at most four times a second */
-static const int64_t longest_sleep_ns = 10 * MS; /* how late a new pace or the end is noticed */
+static const int64_t longest_sleep_ns = 50 * MS; /* how late a new pace or the end is noticed */
 static const int64_t late_ns = 1 * MS;
 
 /* What the thread keeps of a domain. The atomics are read by others. */
