@@ -25,11 +25,13 @@
 
 #define UNUSED __attribute__((unused))
 
-static char help_dir[64];
+static char help_dir[256];
 
 UNUSED static int make_dir(void **state)
 {
-    snprintf(help_dir, sizeof(help_dir), "/tmp/llem-base-XXXXXX");
+    const char *tmp = getenv("TMPDIR");
+
+    snprintf(help_dir, sizeof(help_dir), "%s/llem-base-XXXXXX", tmp && tmp[0] ? tmp : "/tmp");
     return mkdtemp(help_dir) && chmod(help_dir, 0755) == 0 ? 0 : -1;
 }
 

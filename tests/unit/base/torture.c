@@ -102,11 +102,13 @@ done:
 
 int main(void)
 {
-    char dir[] = "/tmp/llem-torture-XXXXXX";
+    const char *tmp = getenv("TMPDIR");
+    char dir[512];
     struct llem_arena a = LLEM_ARENA_INIT;
     llem_error err = { 0 };
     llem_errcode rc;
 
+    snprintf(dir, sizeof(dir), "%s/llem-torture-XXXXXX", tmp && tmp[0] ? tmp : "/tmp");
     if (!mkdtemp(dir))
         return 3;
     rc = run(dir, &a, &err);
