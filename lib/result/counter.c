@@ -73,27 +73,32 @@ static bool recovers(const struct llem__reads *r, size_t last, int64_t since_ns,
     return false;
 }
 
+/* From the pre-roll, where reads are densest and nothing moves; from all before the window if that
+ * holds too few ticks. Not from the window: under load the driver may hold ticks back. */
 static void learn_period(struct llem__counter *c, struct llem_arena *a, const struct llem__reads *r,
-                         double t0_s)
+                         double head_s)
 {
     double *gaps = llem_arena_calloc(a, c->n_ticks + 1, sizeof(*gaps));
     double *widths = llem_arena_calloc(a, c->n_ticks + 1, sizeof(*widths));
-    size_t n = 0, before = 0;
+    size_t n = 0, first = 0, before = 0;
 
     if (!gaps || !widths || c->n_ticks < 2)
         return;
-    /* Before the window: under load the driver may hold ticks back. */
-    while (before < c->n_ticks && c->ticks[before].tau_s <= t0_s)
+    while (before < c->n_ticks && c->ticks[before].tau_s <= 0)
         before++;
+    while (first < before && c->ticks[first].tau_s < head_s)
+        first++;
+    if (before - first < 10)
+        first = 0;
     if (before < 4)
         before = c->n_ticks;
-    for (size_t k = 0; k < before; k++) {
-        widths[k] = 2 * c->ticks[k].half_s;
-        if (k > 0)
+    for (size_t k = first; k < before; k++) {
+        widths[k - first] = 2 * c->ticks[k].half_s;
+        if (k > first)
             gaps[n++] = c->ticks[k].tau_s - c->ticks[k - 1].tau_s;
     }
     c->period_s = llem__median(gaps, n);
-    c->resolution_s = llem__median(widths, before);
+    c->resolution_s = llem__median(widths, before - first);
     c->resolved = c->period_s >= 4 * c->resolution_s;
     if (!c->resolved && r->period_s > 0 && r->period_s < c->period_s)
         c->period_s = r->period_s; /* what was learned is how often we looked */
@@ -167,7 +172,7 @@ void llem__counter_init(struct llem__counter *c, struct llem_arena *a, const str
         c->last_s = end_s;
         last = k;
     }
-    learn_period(c, a, r, 0);
+    learn_period(c, a, r, seconds(c->origin_ns, w->head_ns));
 }
 
 /* Index of the last tick (or read) at or before t; SIZE_MAX if there is none. */
@@ -210,6 +215,22 @@ double llem__counter_at(const struct llem__counter *c, double t_s)
     if (!(b_s > a_s))
         return point_j(c, k);
     return point_j(c, k) + (point_j(c, k + 1) - point_j(c, k)) * (t_s - a_s) / (b_s - a_s);
+}
+
+double llem__counter_half(const struct llem__counter *c, double from_s, double to_s)
+{
+    double sum = 0;
+    size_t n = 0;
+
+    if (!c->resolved)
+        return c->period_s / 2;
+    for (size_t k = 0; k < c->n_ticks; k++) {
+        if (c->ticks[k].tau_s >= from_s && c->ticks[k].tau_s <= to_s) {
+            sum += c->ticks[k].half_s;
+            n++;
+        }
+    }
+    return n ? sum / (double)n : c->resolution_s / 2;
 }
 
 size_t llem__counter_powers(const struct llem__counter *c, struct llem_arena *a, double from_s,
@@ -294,20 +315,14 @@ static bool fit_ticks(struct llem__fit *f, struct llem_arena *a, const struct ll
 static bool is_quiet(const struct llem__counter *c, struct llem_arena *a, double from_s,
                      double to_s, double load_w)
 {
-    double *y, limit, width_s = 0;
-    size_t n = llem__counter_powers(c, a, from_s, to_s, c->period_s * 0.5, &y, NULL), ticks = 0;
+    double *y, limit;
+    size_t n = llem__counter_powers(c, a, from_s, to_s, c->period_s * 0.5, &y, NULL);
 
     if (n < 2)
         return false;
-    for (size_t k = 0; k < c->n_ticks; k++) {
-        if (c->ticks[k].tau_s >= from_s && c->ticks[k].tau_s <= to_s) {
-            width_s += 2 * c->ticks[k].half_s;
-            ticks++;
-        }
-    }
     /* Not knowing a tick's place scatters tick powers even when the power is constant. */
-    width_s = ticks ? width_s / (double)ticks : 0;
-    limit = fmax(fmax(5, 0.05 * load_w), 2 * fabs(llem__mean(y, n)) * width_s / c->period_s);
+    limit = 4 * fabs(llem__mean(y, n)) * llem__counter_half(c, from_s, to_s) / c->period_s;
+    limit = fmax(fmax(5, 0.05 * load_w), limit);
     return llem__sd(y, n) <= limit;
 }
 

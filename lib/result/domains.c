@@ -147,7 +147,7 @@ static bool span_power(struct llem__derive *x, const struct llem__domain *d, con
         const struct llem__counter *c = &d->counter;
         double *at, width;
 
-        half_s = c->resolved ? c->resolution_s / 2 : c->period_s / 2;
+        half_s = llem__counter_half(c, from_s, to_s);
         n = llem__counter_powers(c, &x->scratch, from_s, to_s,
                                  fmax(c->period_s * 0.5, c->resolved ? 0 : 0.1), &y, &at);
         if (n < 2)

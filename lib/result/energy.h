@@ -60,6 +60,8 @@ void llem__counter_init(struct llem__counter *c, struct llem_arena *a, const str
                         const struct llem__window *w, const struct llem__device *d);
 /* The counter at a time, by interpolation between ticks (or reads); NaN outside what was read. */
 double llem__counter_at(const struct llem__counter *c, double t_s);
+/* How well ticks of a span are placed: half the mean width of the intervals they lie in. */
+double llem__counter_half(const struct llem__counter *c, double from_s, double to_s);
 /* Mean powers between ticks at least bin_s apart within [from, to]. Returns how many; out in the
  * arena. at_s (may be NULL) receives the middles. */
 size_t llem__counter_powers(const struct llem__counter *c, struct llem_arena *a, double from_s,

@@ -50,7 +50,7 @@ def line(x: np.ndarray, y: np.ndarray, degree: int) -> np.ndarray:
 class Counter:
     """One counter: plain reads and ticks, seconds from t0, joules from the first read."""
 
-    def __init__(self, r: Recording, device: int, field: dict, t0: int):
+    def __init__(self, r: Recording, device: int, field: dict, t0: int, head: float):
         s = r.tables["samples"]
         mine = (s["device"] == device) & (s["field"] == field["id"]) & (s["status"] == 0)
         begin, end = (s["begin_ns"][mine] - t0) / 1e9, (s["end_ns"][mine] - t0) / 1e9
@@ -65,7 +65,9 @@ class Counter:
         self.tau = (begin[moved] + end[moved + 1]) / 2
         self.half = (end[moved + 1] - begin[moved]) / 2
         self.c = self.joules[moved + 1]
-        before = self.tau <= 0
+        before = (self.tau <= 0) & (self.tau >= head)
+        if before.sum() < 10:
+            before = self.tau <= 0
         self.period = float(np.median(np.diff(self.tau[before])))
         resolution = float(np.median(2 * self.half[before]))
         self.resolved = self.period >= 4 * resolution
@@ -157,8 +159,9 @@ def recompute(directory: pathlib.Path) -> dict[str, float]:
         counters = [f for f in domain["fields"] if f["role"] == "counter"]
         if not counters:
             return out
-        c = Counter(r, k, counters[0], t0)
-        energies.append(c.energy(seconds, (w["preroll_begin_ns"] - t0) / 1e9, (w["postroll_end_ns"] - t0) / 1e9))
+        head, tail = (w["preroll_begin_ns"] - t0) / 1e9, (w["postroll_end_ns"] - t0) / 1e9
+        c = Counter(r, k, counters[0], t0, head)
+        energies.append(c.energy(seconds, head, tail))
         out[f"energy.domains.{k}.energy_j"] = energies[-1]
         if r.json["baseline"]["bare"]:
             bare.append(c.mean_power(r.json["baseline"]["bare"], t0))
