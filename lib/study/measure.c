@@ -33,7 +33,7 @@ struct span {
     struct llem_event_queue events;
     struct llem_measurement m;
     atomic_int phase;
-    atomic_int answered; /* wishes that the work itself has heard */
+    atomic_int answered;     /* wishes that the work itself has heard */
     atomic_int stop_harness; /* what the harness looks at */
     int wstatus;
     llem_errcode rc; /* of the harness */

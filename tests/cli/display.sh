@@ -1,0 +1,110 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# The moving display, as a terminal shows it.
+. "$(dirname "$0")/tap.sh"
+
+# Run llem in a terminal of COLUMNS columns, and replay what it wrote: $tmp/screen has the lines as they stand
+# at the end, $tmp/raw the bytes, $tmp/longest the widest line that ever stood there.
+show() { # COLUMNS ARGUMENT...
+    local columns=$1
+    shift
+    command="llem $* (in $columns columns)"
+    python3 - "$columns" "$tmp" "$@" <<'PY'
+import fcntl, os, pty, re, struct, sys, termios
+
+columns, tmp, arguments = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
+pid, fd = pty.fork()
+if pid == 0:
+    fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    os.execvp("llem", ["llem", *arguments])
+fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+raw = b""
+while True:
+    try:
+        data = os.read(fd, 65536)
+    except OSError:
+        break
+    if not data:
+        break
+    raw += data
+status = os.waitpid(pid, 0)[1]
+lines, line, at, longest = [], [], 0, 0
+for part in re.findall(r"\x1b\[[0-9;]*[A-Za-z]|[\s\S]", raw.decode("utf-8", "replace")):
+    if part == "\r":
+        at = 0
+    elif part == "\n":
+        lines.append("".join(line).rstrip())
+        line, at = [], 0
+    elif part == "\x1b[K":
+        del line[at:]
+    elif not part.startswith("\x1b"):
+        line[at:at + 1] = [part]
+        at += 1
+        longest = max(longest, len(line))
+lines.append("".join(line).rstrip())
+open(tmp + "/raw", "wb").write(raw)
+open(tmp + "/screen", "w").write("\n".join(lines))
+open(tmp + "/longest", "w").write(str(longest))
+sys.exit(os.waitstatus_to_exitcode(status))
+PY
+    status=$?
+    cp "$tmp/screen" "$tmp/out"
+    : >"$tmp/err"
+}
+
+for columns in 40 80 120; do
+    say "in $columns columns"
+    show $columns run $quick --set test.load_s=1 --set test.request_s=0.2
+    exits 0
+    prints '^  ✓ Model '
+    prints '^  – Idle power '
+    prints '^  ✓ Warm-up .* [0-9.]+s$'
+    prints_not '⠋|⠙|⠹|⠸|⠼|⠴|⠦|⠧|⠇|⠏' "a spinner when all is done"
+    prints '^  Output tokens/s'
+    prints '^Saved: '
+    check "the spinner was there" grep -q '⠹' "$tmp/raw"
+    if [ $columns -ge 80 ]; then
+        python3 - "$tmp/raw" $columns >"$tmp/err" <<'PY'
+import re, sys
+raw = open(sys.argv[1], encoding="utf-8").read()
+for line in re.split(r"[\r\n]", re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", raw)):
+    if re.match(r"  [✓–⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏✗] ", line) and len(line) >= int(sys.argv[2]):
+        print(line)
+PY
+        quiet
+    fi
+done
+
+say "without colour"
+NO_COLOR=1 show 80 run $quick
+check "no colour" sh -c "! grep -q '$(printf '\033')\[[0-9;]*m' '$tmp/raw'"
+prints '^  ✓ Model '
+
+say "in ASCII"
+LC_ALL=C show 80 run $quick --set test.load_s=1
+check "no byte beyond ASCII" sh -c "! LC_ALL=C grep -qP '[\x80-\xff]' '$tmp/raw'"
+prints '^  \* Model '
+
+say "on a dumb terminal"
+TERM=dumb show 80 run $quick
+check "no escape sequences" sh -c "! grep -q '$(printf '\033')' '$tmp/raw'"
+prints '^  Model  '
+
+say "-q"
+show 80 run $quick -q
+check "one line" test "$(grep -c . "$tmp/out")" = 1
+
+say "a failure"
+show 80 run $quick --set test.fail_at=load_model
+exits 1
+prints '^  ✗ Model '
+prints '^llem: .*load_model'
+
+say "measure shares the terminal"
+show 80 measure --quick -- sh -c 'test -t 0 && read -t 5 x </dev/null; echo on a terminal; ps -o tpgid=,pgid= -p $$ | awk "{ print (\$1 == \$2) ? \"foreground\" : \"background\" }"'
+exits 0
+prints '^on a terminal$'
+prints '^foreground$'
+prints '^  Energy '
+done_testing
