@@ -213,7 +213,9 @@ struct board {
     nvml_device handle;
     struct llem_sensor_field fields[MAX_FIELDS];
     size_t n_fields;
-    struct nvml_field_value batch[MAX_BATCH]; /* what one call asks for; copied for each read */
+    /* What one call asks for, copied for each read; type is what the board answered with at first,
+     * or -1: another type later is garbage. */
+    struct nvml_field_value batch[MAX_BATCH];
     size_t n_batch;
     bool energy_call,
         usage_call; /* by functions of their own, on boards or drivers without the field */
@@ -318,7 +320,7 @@ static size_t read_fast(const struct nvml *n, const struct board *b, struct llem
                 r->vendor_ns = f->timestamp_us * 1000;
             if (f->latency_us > 0)
                 r->latency_us = f->latency_us < INT32_MAX ? (int32_t)f->latency_us : INT32_MAX;
-            is_good = value_of(f, &raw);
+            is_good = value_of(f, &raw) && (b->batch[i].type < 0 || b->batch[i].type == f->type);
             finish(r, is_good, raw);
         }
     }
@@ -510,7 +512,10 @@ static void find_fields(struct nvml *n, struct board *b)
     for (size_t i = 0; i < MAX_BATCH && code == NVML_OK; i++) {
         if (!offered(values[i].status))
             continue;
-        b->batch[b->n_batch++] = (struct nvml_field_value){ .id = wanted[i] };
+        b->batch[b->n_batch++] = (struct nvml_field_value){
+            .id = wanted[i],
+            .type = values[i].status == NVML_OK ? values[i].type : -1,
+        };
         if (wanted[i] == FIELD_TOTAL_ENERGY) {
             add_field(b, energy);
             has_energy = true;
@@ -965,6 +970,7 @@ static struct llem_value *violation_times(const struct library *lib, nvml_device
                                           struct llem_arena *a)
 {
     struct nvml_field_value values[LLEM_COUNT(violations)] = { 0 };
+    static const int64_t longest_ns = INT64_C(10) * 366 * 86400 * LLEM_NS_PER_S; /* ten years */
     struct llem_value *map = llem_map(a);
     int code;
 
@@ -973,7 +979,8 @@ static struct llem_value *violation_times(const struct library *lib, nvml_device
     code = NVML(lib, fields, d, (int)LLEM_COUNT(violations), values);
     for (size_t i = 0; i < LLEM_COUNT(violations); i++) {
         int64_t ns = 0;
-        bool is_good = code == NVML_OK && values[i].status == NVML_OK && value_of(&values[i], &ns);
+        bool is_good = code == NVML_OK && values[i].status == NVML_OK &&
+                       value_of(&values[i], &ns) && ns < longest_ns;
 
         llem_set(a, map, violations[i].name, is_good ? llem_int(a, ns) : llem_null(a));
     }

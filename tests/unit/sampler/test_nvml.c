@@ -520,7 +520,7 @@ static void random_bytes_are_garbage_or_a_possible_value(void **state)
             garbage += r[i].status == LLEM_READ_GARBAGE;
         }
     }
-    assert_true(garbage > 3000);
+    assert_true(garbage > 5500); /* of 6000: another type than at first, or beyond any board */
     close_it(&o);
 }
 
