@@ -80,7 +80,7 @@ static void open_domain(struct llem__derive *x, size_t i)
     d->device.integrates = !d->is_gpu; /* RAPL and its kind add up all energy by definition */
     d->bare_w = d->u_bare_w = d->loaded_before_w = d->loaded_after_w = (double)NAN;
     d->u_adjusted_drift_w = d->u_sys_j = (double)NAN;
-    d->reason = "no_sensor";
+    d->reason = llem__field_of(d->json, "cpu_busy") ? "estimated_only" : "no_sensor";
     if (!x->has_window) {
         d->reason = "no_window";
         return;

@@ -284,8 +284,10 @@ void llem__kind_test(struct llem__kind_test *out, struct llem_arena *a,
                      const struct llem__counter *c, const struct llem__power *instant,
                      const struct llem__window *w, const struct llem__device *d)
 {
-    double t1_s = seconds(w->t0_ns, w->t1_ns), *dc, *y[2];
-    size_t n = 0;
+    double t1_s = seconds(w->t0_ns, w->t1_ns), head_s = seconds(w->t0_ns, w->head_ns), *dc, *y[2],
+           *sorted;
+    double idle_w, busy_w, rho[2] = { (double)NAN, (double)NAN };
+    size_t n = 0, kept = 0;
 
     *out = (struct llem__kind_test){ .kind = LLEM__KIND_UNKNOWN,
                                      .rho = (double)NAN,
@@ -301,43 +303,53 @@ void llem__kind_test(struct llem__kind_test *out, struct llem_arena *a,
     if (!c->resolved || !instant || instant->n < 2)
         return;
     dc = llem_arena_calloc(a, c->n_ticks + 1, sizeof(*dc));
+    sorted = llem_arena_calloc(a, c->n_ticks + 1, sizeof(*sorted));
     y[0] = llem_arena_calloc(a, c->n_ticks + 1, sizeof(**y));
     y[1] = llem_arena_calloc(a, c->n_ticks + 1, sizeof(**y));
-    if (!dc || !y[0] || !y[1])
+    if (!dc || !sorted || !y[0] || !y[1])
         return;
     for (size_t k = 1; k < c->n_ticks; k++) {
         double from = c->ticks[k - 1].tau_s, to = c->ticks[k].tau_s;
 
         if (from < 0 || to > t1_s)
             continue;
-        dc[n] = (c->ticks[k].c_j - c->ticks[k - 1].c_j) / (to - from);
+        sorted[n] = dc[n] = (c->ticks[k].c_j - c->ticks[k - 1].c_j) / (to - from);
         /* A counter that adds up samples adds the one shown at its tick, or the one before. */
         y[0][n] = llem__power_at(instant, to + c->ticks[k].half_s);
         y[1][n] = llem__power_at(instant, to - c->ticks[k].half_s);
         if (!isnan(y[0][n]) && !isnan(y[1][n]))
             n++;
     }
-    out->n = n;
-    if (n < 10)
+    /* Under load only: idle and load apart make any two sensors look alike. */
+    idle_w = (llem__counter_at(c, 0) - llem__counter_at(c, fmax(head_s, c->ticks[0].tau_s))) /
+             -fmax(head_s, c->ticks[0].tau_s);
+    llem__sort(sorted, n);
+    busy_w = isfinite(idle_w) ? idle_w + 0.3 * (llem__quantile(sorted, n, 0.9) - idle_w) : 0;
+    for (size_t k = 0; k < n; k++) {
+        if (dc[k] < busy_w)
+            continue;
+        dc[kept] = dc[k];
+        y[0][kept] = y[0][k];
+        y[1][kept++] = y[1][k];
+    }
+    out->n = kept;
+    if (kept < 10)
         return;
     for (int lag = 0; lag < 2; lag++) {
-        double sd = llem__sd(y[lag], n), rho;
-        double *diff = llem_arena_calloc(a, n, sizeof(*diff));
+        double sd = llem__sd(y[lag], kept);
 
-        if (!diff)
-            return;
-        for (size_t k = 0; k < n; k++)
-            diff[k] = dc[k] - y[lag][k];
-        rho = llem__sd(diff, n) / sd;
+        for (size_t k = 0; k < kept; k++)
+            sorted[k] = dc[k] - y[lag][k];
         if (lag == 0)
             out->sd_w = sd;
-        if (sd > 5 && !(rho >= out->rho))
-            out->rho = rho;
+        if (sd > 5)
+            rho[lag] = llem__sd(sorted, kept) / sd;
     }
-    if (out->rho >= 0.46)
-        out->kind = LLEM__KIND_INTEGRATES;
-    else if (out->rho <= 0.04)
+    out->rho = rho[1] <= 0.04 ? fmin(rho[0], rho[1]) : rho[0];
+    if (out->rho <= 0.04)
         out->kind = LLEM__KIND_SAMPLES;
+    else if (out->rho >= 0.46)
+        out->kind = LLEM__KIND_INTEGRATES;
 }
 
 const char *llem__counter_kind_name(enum llem__counter_kind k)

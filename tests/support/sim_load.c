@@ -129,10 +129,10 @@ void sim_sensor_init(struct sim_sensor *s, struct sim_random *r)
                               .jitter_s = 0.002,
                               .phase_s = sim_uniform(r, 0, 0.1),
                               .update_s = 0.1,
-                              .update_phase_s = sim_uniform(r, 0, 0.1),
                               .average_s = 1,
                               .instant_s = 0.025,
                               .gain = 1 };
+    s->update_phase_s = s->phase_s; /* one sensor shows both */
 }
 
 void sim_reads_init(struct sim_reads *out, const struct sim_load *l, const struct sim_sensor *s,

@@ -158,6 +158,7 @@ static void counter_that_samples_is_told_from_one_that_integrates(void **state)
     assert_int_equal(samples.kind[LLEM__KIND_INTEGRATES], 0);
     assert_true(samples.kind[LLEM__KIND_SAMPLES] >= PHASES * 9 / 10);
     assert_int_equal(integrates.kind[LLEM__KIND_SAMPLES], 0);
+    assert_true(integrates.kind[LLEM__KIND_INTEGRATES] >= PHASES * 9 / 10);
     /* A sampling counter is a hundred times worse, and says so. */
     assert_true(samples.sd > 0.5);
     assert_true(samples.covered >= 0.90);

@@ -734,6 +734,29 @@ static void recording_without_sense_gives_nulls_not_crashes(void **state)
     assert_null_at(f, "total_energy_j");
 }
 
+static void too_little_memory_is_an_error_and_no_result(void **state)
+{
+    struct fixture *f = *state;
+    struct synthetic_opts o = { .sensor = SYNTHETIC_RAPL };
+    size_t failed = 0;
+
+    derive(f, &o, NULL);
+    for (size_t max = 4096; max < (size_t)8 << 20; max += max / 3) {
+        struct llem_arena a = { .max = max };
+        struct llem_value *v = NULL;
+        llem_error err = { 0 };
+        llem_errcode rc = llem_derive(&f->r, &a, &v, &err);
+
+        if (rc != LLEM_OK) {
+            assert_int_equal(rc, LLEM_ENOMEM);
+            assert_null(v);
+            failed++;
+        }
+        llem_arena_done(&a);
+    }
+    assert_true(failed > 3);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -765,6 +788,7 @@ int main(void)
         T(fields_of_the_original_stand_first_and_in_its_order),
         T(same_recording_gives_the_same_bytes),
         T(recording_without_sense_gives_nulls_not_crashes),
+        T(too_little_memory_is_an_error_and_no_result),
     };
 
     return cmocka_run_group_tests_name("result", tests, NULL, NULL);
