@@ -32,13 +32,19 @@ class Times:
 
 
 def between(times: list[float]) -> list[float]:
-    return [b - a for a, b in zip(times, times[1:])]
+    return [b - a for a, b in zip(times, times[1:], strict=False)]
 
 
 def by_generate(model, ids, count: int) -> list[float]:
     times = Times()
-    model.generate(ids, attention_mask=torch.ones_like(ids), streamer=times, do_sample=False,
-                   max_new_tokens=count, min_new_tokens=count)
+    model.generate(
+        ids,
+        attention_mask=torch.ones_like(ids),
+        streamer=times,
+        do_sample=False,
+        max_new_tokens=count,
+        min_new_tokens=count,
+    )
     return between(times.at[1:])  # the first put is the prompt
 
 

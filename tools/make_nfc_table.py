@@ -7,6 +7,7 @@ new version only for characters that are new. Run in the repository's root:
 
     python3 tools/make_nfc_table.py > engines/cpu/nfc_table.h
 """
+
 import sys
 import unicodedata
 
@@ -41,7 +42,10 @@ def main():
 
     print("/* SPDX-License-Identifier: MIT")
     print(" *")
-    print(" * Canonical decompositions, compositions and combining classes of Unicode %s." % unicodedata.unidata_version)
+    print(
+        " * Canonical decompositions, compositions and combining classes of Unicode %s."
+        % unicodedata.unidata_version
+    )
     print(" * Made by tools/make_nfc_table.py; Hangul syllables are computed. For nfc.c alone.")
     print(" */")
     print("/* clang-format off */")

@@ -105,11 +105,12 @@ typedef struct llem_measure_args {
     const char *output_dir;
     const char *gpus; /* "0,2" or UUIDs separated by commas; NULL: CPU package + DRAM */
     int quick;
-    llem_progress_fn progress; /* in the calling thread; now and then with LLEM_EVENT_NONE, so that a
-                                  display can move */
+    llem_progress_fn progress; /* in the calling thread; now and then with LLEM_EVENT_NONE, so that
+                                  a display can move */
     void *progress_user;
-    const volatile int *cancel; /* NULL, or how often to stop: 1 ends the command (or the span) and still
-                                   measures it, or gives up where it has not begun; 2 ends all at once */
+    const volatile int
+        *cancel; /* NULL, or how often to stop: 1 ends the command (or the span) and still
+                    measures it, or gives up where it has not begun; 2 ends all at once */
 } llem_measure_args;
 
 LLEM_API llem_errcode llem_measure(llem_result **out, llem_ctx *ctx, const llem_measure_args *args,

@@ -30,8 +30,11 @@ def is_valid(path: pathlib.Path) -> bool:
 
 
 def cases(prefix: str) -> list[pathlib.Path]:
-    found = [p for p in sorted(CASES.iterdir())
-             if p.suffix in (".yaml", ".json") and p.name.startswith(prefix)]
+    found = [
+        p
+        for p in sorted(CASES.iterdir())
+        if p.suffix in (".yaml", ".json") and p.name.startswith(prefix)
+    ]
     assert found, prefix
     return found
 
@@ -79,6 +82,7 @@ def test_every_setting_has_a_description():
             here = f"{path}.{name}"
             assert child.get("description") or child.get("properties"), here
             walk(child, here)
+
     walk(SCHEMA, "")
 
 

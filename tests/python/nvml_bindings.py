@@ -52,8 +52,12 @@ def test_it_shows_the_boards_of_the_scenario() -> None:
 
 def test_its_fields_are_read_as_the_real_ones_are() -> None:
     h = pynvml.nvmlDeviceGetHandleByIndex(0)
-    ids = [pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION, pynvml.NVML_FI_DEV_POWER_INSTANT,
-           pynvml.NVML_FI_DEV_POWER_AVERAGE, 999999]
+    ids = [
+        pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION,
+        pynvml.NVML_FI_DEV_POWER_INSTANT,
+        pynvml.NVML_FI_DEV_POWER_AVERAGE,
+        999999,
+    ]
     energy, instant, average, nothing = pynvml.nvmlDeviceGetFieldValues(h, ids)
     assert energy.nvmlReturn == instant.nvmlReturn == average.nvmlReturn == 0
     assert nothing.nvmlReturn == pynvml.NVML_ERROR_NOT_SUPPORTED

@@ -30,15 +30,30 @@ TYPES = {
 # Member of ours: member of the header's.
 MEMBERS = {
     "nvml_field_value": {
-        "id": "fieldId", "scope": "scopeId", "timestamp_us": "timestamp",
-        "latency_us": "latencyUsec", "type": "valueType", "status": "nvmlReturn", "value": "value"},
+        "id": "fieldId",
+        "scope": "scopeId",
+        "timestamp_us": "timestamp",
+        "latency_us": "latencyUsec",
+        "type": "valueType",
+        "status": "nvmlReturn",
+        "value": "value",
+    },
     "nvml_utilization": {"gpu": "gpu", "memory": "memory"},
     "nvml_memory": {"total": "total", "free": "free", "used": "used"},
-    "nvml_memory_v2": {"version": "version", "total": "total", "reserved": "reserved",
-                       "free": "free", "used": "used"},
+    "nvml_memory_v2": {
+        "version": "version",
+        "total": "total",
+        "reserved": "reserved",
+        "free": "free",
+        "used": "used",
+    },
     "nvml_pci_info": {"id": "busId", "legacy_id": "busIdLegacy", "bus": "bus"},
-    "nvml_process": {"pid": "pid", "bytes": "usedGpuMemory", "gpu_instance": "gpuInstanceId",
-                     "compute_instance": "computeInstanceId"},
+    "nvml_process": {
+        "pid": "pid",
+        "bytes": "usedGpuMemory",
+        "gpu_instance": "gpuInstanceId",
+        "compute_instance": "computeInstanceId",
+    },
     "nvml_temperature": {"version": "version", "sensor": "sensorType", "celsius": "temperature"},
 }
 FIELDS = {
@@ -60,8 +75,12 @@ VIOLATIONS = {
     "hw_power_brake": "NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN",
 }
 VALUE_TYPES = {
-    "DOUBLE": "DOUBLE", "UINT": "UNSIGNED_INT", "ULONG": "UNSIGNED_LONG",
-    "ULONGLONG": "UNSIGNED_LONG_LONG", "LONGLONG": "SIGNED_LONG_LONG", "INT": "SIGNED_INT",
+    "DOUBLE": "DOUBLE",
+    "UINT": "UNSIGNED_INT",
+    "ULONG": "UNSIGNED_LONG",
+    "ULONGLONG": "UNSIGNED_LONG_LONG",
+    "LONGLONG": "SIGNED_LONG_LONG",
+    "INT": "SIGNED_INT",
     "USHORT": "UNSIGNED_SHORT",
 }
 
@@ -72,7 +91,7 @@ def compiles(body: str) -> None:
     cc = shutil.which(os.environ.get("CC", "cc"))
     if not header or not cc:
         raise tap.Skip("nvml.h or a C compiler is missing")
-    ours = SOURCE[SOURCE.index("typedef struct nvml_device"):SOURCE.index("struct library {")]
+    ours = SOURCE[SOURCE.index("typedef struct nvml_device") : SOURCE.index("struct library {")]
     # Names that both have: ours are enumerators, the header's macros.
     ours = re.sub(r"\bNVML_(?=[A-Z])", "OUR_", ours)
     includes = ["<assert.h>", "<stddef.h>", "<stdint.h>", f'"{header[0]}"']
@@ -80,8 +99,12 @@ def compiles(body: str) -> None:
     with tempfile.TemporaryDirectory() as d:
         path = pathlib.Path(d) / "check.c"
         path.write_text(text)
-        run = subprocess.run([cc, "-std=gnu11", "-fsyntax-only", "-Wno-unused", str(path)],
-                             capture_output=True, text=True, check=False)
+        run = subprocess.run(
+            [cc, "-std=gnu11", "-fsyntax-only", "-Wno-unused", str(path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert run.returncode == 0, run.stderr
 
 
@@ -95,17 +118,21 @@ def test_every_structure_has_the_headers_layout() -> None:
             lines.append(
                 f"static_assert(offsetof(struct {ours}, {a}) == offsetof({theirs}, {b}) && "
                 f"sizeof(((struct {ours} *)0)->{a}) == sizeof((({theirs} *)0)->{b}), "
-                f'"{ours}.{a}");')
-    for ours, revision, theirs in (("nvml_memory_v2", 2, "nvmlMemory_v2"),
-                                   ("nvml_temperature", 1, "nvmlTemperature_v1")):
+                f'"{ours}.{a}");'
+            )
+    for ours, revision, theirs in (
+        ("nvml_memory_v2", 2, "nvmlMemory_v2"),
+        ("nvml_temperature", 1, "nvmlTemperature_v1"),
+    ):
         lines.append(
-            f'static_assert(OUR_VERSION(struct {ours}, {revision}) == {theirs}, "{theirs}");')
+            f'static_assert(OUR_VERSION(struct {ours}, {revision}) == {theirs}, "{theirs}");'
+        )
     compiles("\n".join(lines))
 
 
 def test_every_constant_has_the_headers_value() -> None:
     lines = []
-    codes = SOURCE[SOURCE.index("/* nvmlReturn_t"):SOURCE.index("enum nvml_value_type")]
+    codes = SOURCE[SOURCE.index("/* nvmlReturn_t") : SOURCE.index("enum nvml_value_type")]
     names = re.findall(r"NVML_(\w+) = \d+", codes)
     assert len(names) > 10
     for name in names:
@@ -133,7 +160,7 @@ def test_every_function_takes_what_the_header_says() -> None:
     if not header:
         raise tap.Skip("nvml.h is missing")
     text = header.read_text(encoding="utf-8", errors="replace")
-    table = SOURCE[SOURCE.index("#define NVML_FUNCTIONS"):SOURCE.index("enum function {")]
+    table = SOURCE[SOURCE.index("#define NVML_FUNCTIONS") : SOURCE.index("enum function {")]
     rows = re.findall(r'X\(\w+, "([^"]+)", (?:true|false),\s*\\?\s*\((.*?)\)\)', table, re.S)
     assert len(rows) > 30, len(rows)
     for symbols, parameters in rows:

@@ -44,8 +44,12 @@ print(json.dumps({"begin": begin, "end": end, "joules": joules}))
 def zeus_python() -> str:
     if os.environ.get("NO_INSTALL"):
         raise tap.Skip("NO_INSTALL is set, and ZeusMonitor has to be installed first")
-    run = subprocess.run([ROOT / "tools/test-python", ROOT / "bench/requirements-zeus.txt"],
-                         capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [ROOT / "tools/test-python", ROOT / "bench/requirements-zeus.txt"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if run.returncode:
         raise tap.Skip("ZeusMonitor cannot be installed here")
     return run.stdout.strip()
@@ -57,11 +61,18 @@ def test_zeus_and_the_sampler_agree_with_the_truth_to_a_tick() -> None:
         scenario = pathlib.Path(d) / "scenario"
         scenario.write_text(SCENARIO)
         env = os.environ | {
-            "LLEM_FAKE_NVML_SCENARIO": str(scenario), "LD_LIBRARY_PATH": str(FAKES),
-            "LLEM_NVML_LIBRARY": str(FAKES / "libnvidia-ml.so.1")}
+            "LLEM_FAKE_NVML_SCENARIO": str(scenario),
+            "LD_LIBRARY_PATH": str(FAKES),
+            "LLEM_NVML_LIBRARY": str(FAKES / "libnvidia-ml.so.1"),
+        }
         zeus = subprocess.Popen([python, "-c", ZEUS], env=env, stdout=subprocess.PIPE, text=True)
-        ours = subprocess.run([BUILD / "tests/unit/sampler/nvml-edges", "2"], env=env,
-                              capture_output=True, text=True, check=True).stdout.splitlines()
+        ours = subprocess.run(
+            [BUILD / "tests/unit/sampler/nvml-edges", "2"],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
         out, _ = zeus.communicate(timeout=120)
         assert zeus.returncode == 0
         theirs = json.loads(out)
@@ -72,14 +83,24 @@ def test_zeus_and_the_sampler_agree_with_the_truth_to_a_tick() -> None:
             watts = 150 if board == 3 else 400
             tick_j = watts * gain * (0.02 if board == 3 else 0.1)
             for name, t0, t1, joules in (
-                    ("llem", int(begin), int(end), (int(last) - int(first)) / 1000),
-                    ("zeus", theirs["begin"], theirs["end"], theirs["joules"][board])):
-                truth = float(subprocess.run(
-                    [FAKES / "fake-truth", scenario, str(board), str(t0), str(t1)],
-                    capture_output=True, text=True, check=True).stdout)
+                ("llem", int(begin), int(end), (int(last) - int(first)) / 1000),
+                ("zeus", theirs["begin"], theirs["end"], theirs["joules"][board]),
+            ):
+                truth = float(
+                    subprocess.run(
+                        [FAKES / "fake-truth", scenario, str(board), str(t0), str(t1)],
+                        capture_output=True,
+                        text=True,
+                        check=True,
+                    ).stdout
+                )
                 # Reading itself takes a moment on a busy machine: 20 ms more.
                 assert abs(joules - gain * truth) <= 1.01 * tick_j + watts * 0.02, (
-                    name, board, joules, truth)
+                    name,
+                    board,
+                    joules,
+                    truth,
+                )
 
 
 tap.run()

@@ -3,9 +3,9 @@
 
     recompute.py EXPERIMENT_DIR...     compare with result.json; exit 1 on a difference above 1e-9
 
-Only numpy, zstandard and docs/formats.md are used. What is computed: the energy of every charged domain
-with a counter (docs/measurement.md: "Counter" and "Plain difference"), idle power, the totals, tokens,
-TTFT, ITL, TPOT and end-to-end latencies with their percentiles, FLOPs.
+Only numpy, zstandard and docs/formats.md are used. What is computed: the energy of every charged
+domain with a counter (docs/measurement.md: "Counter" and "Plain difference"), idle power, the totals,
+tokens, TTFT, ITL, TPOT and end-to-end latencies with their percentiles, FLOPs.
 """
 
 import hashlib
@@ -27,13 +27,15 @@ class Recording:
         self.tables: dict[str, dict[str, np.ndarray]] = {}
         for c in self.json["columns"]:
             packed = (directory / c["file"]).read_bytes()
-            data = zstandard.ZstdDecompressor().decompress(packed, max_output_size=max(1, c["bytes"]))
+            data = zstandard.ZstdDecompressor().decompress(
+                packed, max_output_size=max(1, c["bytes"])
+            )
             assert hashlib.sha256(data).hexdigest() == c["sha256"], c["file"]
             if c["type"] == "utf8":
                 rows, at = [], 0
                 while at < len(data):
-                    n = int.from_bytes(data[at:at + 4], "little")
-                    rows.append(data[at + 4:at + 4 + n].decode())
+                    n = int.from_bytes(data[at : at + 4], "little")
+                    rows.append(data[at + 4 : at + 4 + n].decode())
                     at += 4 + n
                 column = np.array(rows, dtype=object)
             else:
@@ -85,7 +87,9 @@ class Counter:
         idle = line(self.tau[pre] - self.tau[i], self.c[pre] - self.c[pre[0]], 1)[1]
         fit = line(self.tau[post] - self.tau[j], self.c[post] - self.c[j], 2)
         g0, g1 = -self.tau[i], self.tau[j] - t1
-        after = fit[1] * g1 - fit[2] * g1 * g1  # the line of the power, integrated back over the guard
+        after = (
+            fit[1] * g1 - fit[2] * g1 * g1
+        )  # the line of the power, integrated back over the guard
         return float(self.c[j] - self.c[i] - idle * g0 - after)
 
     def mean_power(self, span: dict, t0: int) -> float:
@@ -98,7 +102,12 @@ class Counter:
 
 def flops(model: dict, requests: list[tuple[int, int]]) -> float:
     d, layers, heads = model["hidden_size"], model["num_layers"], model["num_heads"]
-    kv, dh, inner, vocab = model["num_kv_heads"], model["head_size"], model["intermediate_size"], model["vocab_size"]
+    kv, dh, inner, vocab = (
+        model["num_kv_heads"],
+        model["head_size"],
+        model["intermediate_size"],
+        model["vocab_size"],
+    )
     weights = d * heads * dh + 2 * d * kv * dh + heads * dh * d
     weights += (3 if model["gated_mlp"] else 2) * d * inner
     total = 0
@@ -121,14 +130,23 @@ def recompute(directory: pathlib.Path) -> dict[str, float]:
     n_in = n_out = 0
     if len(q.get("pass", [])):
         measured = q["pass"] == 0
-        n_in, n_out = int(q["input_tokens"][measured].sum()), int(q["output_tokens"][measured].sum())
-        out |= {"total_tokens": n_in + n_out, "tokens.input": n_in, "tokens.output": n_out,
-                "throughput.output_tokens_per_s": n_out / seconds,
-                "avg_tokens_per_second": (n_in + n_out) / seconds}
+        n_in, n_out = (
+            int(q["input_tokens"][measured].sum()),
+            int(q["output_tokens"][measured].sum()),
+        )
+        out |= {
+            "total_tokens": n_in + n_out,
+            "tokens.input": n_in,
+            "tokens.output": n_out,
+            "throughput.output_tokens_per_s": n_out / seconds,
+            "avg_tokens_per_second": (n_in + n_out) / seconds,
+        }
         ttft = (q["t_first_ns"] - q["t_submit_ns"])[measured & (q["t_first_ns"] >= 0)] / 1e6
         e2e = (q["t_last_ns"] - q["t_submit_ns"])[measured & (q["t_last_ns"] >= 0)] / 1e6
         several = measured & (q["output_tokens"] > 1) & (q["t_first_ns"] >= 0)
-        tpot = ((q["t_last_ns"] - q["t_first_ns"]) / 1e6 / (q["output_tokens"] - 1.0).clip(1))[several]
+        tpot = ((q["t_last_ns"] - q["t_first_ns"]) / 1e6 / (q["output_tokens"] - 1.0).clip(1))[
+            several
+        ]
         tokens = r.tables.get("tokens", {"request": np.array([]), "t_ns": np.array([])})
         full, trimmed = [], []
         for row in np.flatnonzero(measured):
@@ -136,22 +154,43 @@ def recompute(directory: pathlib.Path) -> dict[str, float]:
             full.extend(gaps)
             if len(gaps) >= 3:
                 trimmed.extend(gaps[1:-1])
-        for prefix, v in (("latency_stats.ttft", ttft), ("latency_stats.itl", np.array(trimmed)),
-                          ("extended_metrics.request_latency.e2e_latency", e2e)):
+        for prefix, v in (
+            ("latency_stats.ttft", ttft),
+            ("latency_stats.itl", np.array(trimmed)),
+            ("extended_metrics.request_latency.e2e_latency", e2e),
+        ):
             if len(v):
-                out |= {f"{prefix}_mean_ms": v.mean(), f"{prefix}_median_ms": np.median(v),
-                        f"{prefix}_p95_ms": np.percentile(v, 95), f"{prefix}_p99_ms": np.percentile(v, 99)}
+                out |= {
+                    f"{prefix}_mean_ms": v.mean(),
+                    f"{prefix}_median_ms": np.median(v),
+                    f"{prefix}_p95_ms": np.percentile(v, 95),
+                    f"{prefix}_p99_ms": np.percentile(v, 99),
+                }
         if full:
-            out |= {"latency_stats.itl_full_mean_ms": np.mean(full),
-                    "latency_stats.itl_full_p99_ms": np.percentile(full, 99)}
+            out |= {
+                "latency_stats.itl_full_mean_ms": np.mean(full),
+                "latency_stats.itl_full_p99_ms": np.percentile(full, 99),
+            }
         if len(tpot):
             out["extended_metrics.tpot_ms"] = tpot.mean()
         model = r.json["model"] or {}
         cached = q["cached_tokens"][measured]
-        if model.get("hidden_size") and not model.get("experts") and not model.get("sliding_window") \
-                and not (cached > 0).any():
-            out["total_flops"] = flops(model, list(zip(q["input_tokens"][measured].tolist(),
-                                                       q["output_tokens"][measured].tolist())))
+        if (
+            model.get("hidden_size")
+            and not model.get("experts")
+            and not model.get("sliding_window")
+            and not (cached > 0).any()
+        ):
+            out["total_flops"] = flops(
+                model,
+                list(
+                    zip(
+                        q["input_tokens"][measured].tolist(),
+                        q["output_tokens"][measured].tolist(),
+                        strict=True,
+                    )
+                ),
+            )
 
     energies, bare = [], []
     for k in r.json["charged"]["domains"]:

@@ -9,16 +9,25 @@ import tempfile
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-
 import tap
 
 MAKE = pathlib.Path(os.environ["LLEM_TEST_BUILD_DIR"]) / "tests/unit/result/make-synthetic"
-ORIGINAL = ["timestamp_s", "gpu_index", "power_w", "temperature_c", "memory_used_mb", "memory_total_mb",
-            "sm_utilisation_pct", "throttle_reasons"]
+ORIGINAL = [
+    "timestamp_s",
+    "gpu_index",
+    "power_w",
+    "temperature_c",
+    "memory_used_mb",
+    "memory_total_mb",
+    "sm_utilisation_pct",
+    "throttle_reasons",
+]
 
 
 def make(*args: object) -> str:
-    return subprocess.run([MAKE, *map(str, args)], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        [MAKE, *map(str, args)], check=True, capture_output=True, text=True
+    ).stdout
 
 
 def expected(k: int) -> dict:
@@ -46,11 +55,20 @@ def test_every_type_with_and_without_nulls_over_pages_and_groups():
             for k in list(range(0, rows, step)) + ([rows - 1] if rows else []):
                 assert t.slice(k, 1).to_pylist()[0] == expected(k), k
             nulls = {c: t.column(c).null_count for c in t.column_names}
-            for name, n in (("i32", 2), ("i64", 3), ("f32", 5), ("f64", 7), ("text", 11), ("nothing", 1)):
+            for name, n in (
+                ("i32", 2),
+                ("i64", 3),
+                ("f32", 5),
+                ("f64", 7),
+                ("text", 11),
+                ("nothing", 1),
+            ):
                 assert nulls[name] == -(-rows // n), name
             assert nulls["all"] == 0
             assert t.schema.metadata[b"key"] == "value é".encode()
-            got = duckdb.sql(f"select count(*), sum(i64), count(text), max(f64), sum(\"all\") from '{path}'").fetchall()[0]
+            got = duckdb.sql(
+                f"select count(*), sum(i64), count(text), max(f64), sum(\"all\") from '{path}'"
+            ).fetchall()[0]
             assert got[0] == rows
             if rows:
                 assert got[4] == rows * (rows - 1) // 2
@@ -75,20 +93,26 @@ def test_timeseries_begins_with_the_original_columns():
         # the energy column spans about what the result says, plus what idled around it
         begin, end = duckdb.sql(
             f"select min(energy_j), max(energy_j) from '{tmp}/timeseries.parquet'"
-            " where gpu_index = 0 and timestamp_s between 0 and 5.3").fetchall()[0]
+            " where gpu_index = 0 and timestamp_s between 0 and 5.3"
+        ).fetchall()[0]
         import json
+
         energy = json.load(open(f"{tmp}/result.json"))["energy_per_device_j"][0]
         assert abs(end - begin - energy) < 0.05 * energy
-        hot = duckdb.sql(f"select max(temperature_c), max(sm_utilisation_pct), bit_or(throttle_reasons)"
-                         f" from '{tmp}/timeseries.parquet'").fetchall()[0]
+        hot = duckdb.sql(
+            f"select max(temperature_c), max(sm_utilisation_pct), bit_or(throttle_reasons)"
+            f" from '{tmp}/timeseries.parquet'"
+        ).fetchall()[0]
         assert hot[0] == 54 and hot[1] == 95 and hot[2] == 4
 
 
 def test_counter_without_power_gets_power_from_its_differences():
     with tempfile.TemporaryDirectory() as tmp:
         make("experiment", tmp, "rapl")
-        got = duckdb.sql(f"select avg(power_w) from '{tmp}/timeseries.parquet' where domain = 'package:0'"
-                         " and timestamp_s between 0.2 and 4.8").fetchall()[0][0]
+        got = duckdb.sql(
+            f"select avg(power_w) from '{tmp}/timeseries.parquet' where domain = 'package:0'"
+            " and timestamp_s between 0.2 and 4.8"
+        ).fetchall()[0][0]
         assert abs(got - 80) < 0.5
 
 
@@ -101,8 +125,16 @@ def test_requests_have_their_times_and_tokens():
         assert sum(r["output_tokens"] for r in rows) == 384
         assert rows[0]["cached_tokens"] is None and rows[0]["output_sha256"] is None
         assert rows[0]["finish"] == "length"
-        assert abs(rows[5]["ttft_ms"] - 1000 * (rows[5]["first_token_s"] - rows[5]["submit_s"])) < 1e-6
-        assert abs(rows[5]["tpot_ms"] - 1000 * (rows[5]["last_token_s"] - rows[5]["first_token_s"]) / 31) < 1e-6
+        assert (
+            abs(rows[5]["ttft_ms"] - 1000 * (rows[5]["first_token_s"] - rows[5]["submit_s"])) < 1e-6
+        )
+        assert (
+            abs(
+                rows[5]["tpot_ms"]
+                - 1000 * (rows[5]["last_token_s"] - rows[5]["first_token_s"]) / 31
+            )
+            < 1e-6
+        )
 
 
 if __name__ == "__main__":

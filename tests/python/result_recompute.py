@@ -15,8 +15,11 @@ MAKE = pathlib.Path(os.environ["LLEM_TEST_BUILD_DIR"]) / "tests/unit/result/make
 
 def check(*args: str, least: int) -> None:
     with tempfile.TemporaryDirectory() as tmp:
-        truth = json.loads(subprocess.run([MAKE, "experiment", tmp, *args], check=True, capture_output=True,
-                                          text=True).stdout)
+        truth = json.loads(
+            subprocess.run(
+                [MAKE, "experiment", tmp, *args], check=True, capture_output=True, text=True
+            ).stdout
+        )
         numbers = recompute.recompute(pathlib.Path(tmp))
         assert len(numbers) >= least, sorted(numbers)
         bad = recompute.compare(pathlib.Path(tmp))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""result.json and recording.json against their JSON Schemas, and the schemas against docs/formats.md."""
+"""Results and recordings against their JSON Schemas, and the schemas against docs/formats.md."""
 
 import json
 import os
@@ -8,13 +8,19 @@ import subprocess
 import tempfile
 
 import jsonschema
-
 import tap
 
 SOURCE = pathlib.Path(os.environ["LLEM_TEST_SOURCE_DIR"])
 MAKE = pathlib.Path(os.environ["LLEM_TEST_BUILD_DIR"]) / "tests/unit/result/make-synthetic"
-KINDS = (["nvml"], ["nvml", "gpus=3", "throttled"], ["rapl"], ["rapl", "measure"], ["estimate"], ["none"],
-         ["none", "measure"])
+KINDS = (
+    ["nvml"],
+    ["nvml", "gpus=3", "throttled"],
+    ["rapl"],
+    ["rapl", "measure"],
+    ["estimate"],
+    ["none"],
+    ["none", "measure"],
+)
 
 
 def validator(name: str) -> jsonschema.Draft202012Validator:
@@ -27,12 +33,16 @@ def made(args: list[str]):
     with tempfile.TemporaryDirectory() as tmp:
         subprocess.run([MAKE, "experiment", tmp, *args], check=True, capture_output=True)
         root = pathlib.Path(tmp)
-        return (json.loads((root / "recording/recording.json").read_text()),
-                json.loads((root / "result.json").read_text()))
+        return (
+            json.loads((root / "recording/recording.json").read_text()),
+            json.loads((root / "result.json").read_text()),
+        )
 
 
 def errors(v: jsonschema.Draft202012Validator, document) -> str:
-    return "\n".join(f"{'.'.join(map(str, e.path))}: {e.message[:200]}" for e in v.iter_errors(document))
+    return "\n".join(
+        f"{'.'.join(map(str, e.path))}: {e.message[:200]}" for e in v.iter_errors(document)
+    )
 
 
 def test_results_of_every_kind_are_valid():
