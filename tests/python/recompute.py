@@ -4,7 +4,7 @@
     recompute.py EXPERIMENT_DIR...     compare with result.json; exit 1 on a difference above 1e-9
 
 Only numpy, zstandard and docs/formats.md are used. What is computed: the energy of every charged
-domain with a counter (docs/measurement.md: "Counter" and "Plain difference"), idle power, the totals,
+domain with a counter (docs/measurement.md: "Counter" and "Plain difference"), idle power, totals,
 tokens, TTFT, ITL, TPOT and end-to-end latencies with their percentiles, FLOPs.
 """
 
