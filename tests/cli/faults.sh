@@ -11,6 +11,7 @@ begin() { # STEP OPTION...
     shift
     command="llem run $*"
     rm -rf results
+    : >"$tmp/err"
     # A shell without job control has its background processes ignore SIGINT, and llem respects that.
     env --default-signal=INT llem run -m ./model -e test -d builtin -n 3 --quick \
         --progress=json "$@" >"$tmp/out" 2>"$tmp/err" </dev/null &

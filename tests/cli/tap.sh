@@ -103,7 +103,7 @@ json_is() { # FILE EXPRESSION EXPECTED
     local got
     got=$(json "$1" "$2" 2>&1)
     [ "$got" = "$3" ]
-    report $? "$(basename "$1"): $2 is $3" || echo "# got: $got"
+    report $? "$(basename "$1"): $2 is $3" || echo "$got" | sed 's/^/# got: /'
 }
 
 marked() { # MARK: processes that carry LLEM_RUN=MARK, one a line
