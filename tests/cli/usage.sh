@@ -72,4 +72,10 @@ complains 'nothere.yaml'
 run llem run -- --quick
 exits 2
 complains "'?--quick'?"
+
+say "docs/exit-codes.md"
+command="exit codes"
+sed -n 's/^ *EXIT_[A-Z]* = \([0-9]*\),.*/\1/p' "$here/../../src/cmd.h" >"$tmp/out"
+sed -n 's/^| \([0-9]*\) |.*/\1/p' "$here/../../docs/exit-codes.md" >"$tmp/err"
+check "lists every exit code" test -s "$tmp/out" -a "$(cat "$tmp/out")" = "$(cat "$tmp/err")"
 done_testing
