@@ -74,6 +74,11 @@ struct cpu_tokenizer {
 static const char gpt2_pattern[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
+/* One word character as Unicode's UTS 18 has it: alphabetic, mark, digit, connector, joiner. */
+static const char word_pattern[] =
+    "[\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{200c}\\x{200d}\\x{24b6}-\\x{24e9}"
+    "\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}]";
+
 /*
  * A pattern written for Oniguruma, for PCRE2. They agree on what tokenizers use, but that PCRE2's
  * \s has U+180E, which is no white space since Unicode 6.3. Returns false for what means something
@@ -409,8 +414,7 @@ static llem_errcode read_added(struct cpu_tokenizer *t, const struct llem_value 
     index_added(&t->raw);
     index_added(&t->normalized);
     if (single_word)
-        rc = compile(t, &t->word, &t->word_match, "[\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}]", 30, false,
-                     err);
+        rc = compile(t, &t->word, &t->word_match, word_pattern, strlen(word_pattern), false, err);
 
 done:
     llem_buf_done(&text);

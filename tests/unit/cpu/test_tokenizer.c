@@ -292,7 +292,7 @@ static void what_is_damaged_or_unknown_is_refused_in_one_sentence(void **state)
         { TINY("null", BYTES, "null", "", ABC, "[\"a\"]", ""), "merge 0" },
         { TINY("null", BYTES, "null", "", "\"a\":-1", "", ""), "'a'" },
         { TINY("null", BYTES, "null", "", "\"a\":1e99", "", ""), "'a'" },
-        { TINY("null", BYTES, "null", "", "\"a\":0,\"a\":1", "", ""), "duplicate" },
+        { TINY("null", BYTES, "null", "", "\"a\":0,\"a\":1", "", ""), "\"a\"" },
         { TINY("null", "null", "null", "", ABC, MERGES, ""), "pre_tokenizer" },
         { TINY("null", "{\"type\":\"Metaspace\"}", "null", "", ABC, MERGES, ""), "Metaspace" },
         { TINY("{\"type\":\"Lowercase\"}", BYTES, "null", "", ABC, MERGES, ""), "Lowercase" },
