@@ -133,9 +133,11 @@ static bool field_unsupported(const struct board *b, unsigned id)
 
 static int64_t tick_time_ns(const struct board *b, int64_t k)
 {
-    double jitter = b->jitter_s * (2 * fake_uniform(fake_hash(b->load.seed) + (uint64_t)k) - 1);
+    double t = b->phase_s + (double)k * b->period_s;
 
-    return llround(1e9 * (b->phase_s + (double)k * b->period_s + jitter));
+    if (b->jitter_s > 0)
+        t += b->jitter_s * (2 * fake_uniform(fake_hash(b->load.seed) + (uint64_t)k) - 1);
+    return llround(1e9 * t);
 }
 
 /* The last tick whose values can be seen at t. */
@@ -311,7 +313,9 @@ static int enter(device d, const char *what, int64_t *t)
         goto failed;
     }
     *t = since_epoch_ns();
-    wait = d->latency_s[0] + (d->latency_s[1] - d->latency_s[0]) * fake_uniform((uint64_t)*t);
+    wait = d->latency_s[0];
+    if (d->latency_s[1] > wait)
+        wait += (d->latency_s[1] - wait) * fake_uniform((uint64_t)*t);
     f = fault_at(d, FAULT_BLOCK, *t);
     if (f)
         wait += 1e-3 * f->a;

@@ -36,47 +36,46 @@ struct fault {
 enum counter_kind { COUNTER_TRUE, COUNTER_SAMPLED };
 
 struct board {
-    char uuid[96], name[96], pci[32];
-    unsigned arch;
-    int cc_major, cc_minor, index;
+    /* What every read needs stands together: eight boards are read a hundred times a second. */
     double gain, offset_w, counter_offset_w;
     double period_s, phase_s, jitter_s, lag_s;
     double window_s, average_s; /* what the instant and the average power are the mean over */
     double sensor_tau_s;        /* > 0: a lagging sensor instead of a mean (Kepler, Maxwell) */
+    double latency_s[2];        /* how long a call takes: drawn between */
     bool usage_is_average;      /* what nvmlDeviceGetPowerUsage gives */
     enum counter_kind counter;
     uint64_t counter_start_mj;
-    double limit_w, min_limit_w, max_limit_w, default_limit_w;
-    uint64_t memory_bytes;
-    double ambient_c, kelvin_per_w, thermal_tau_s, slowdown_c;
-    double latency_s[2]; /* how long a call takes: drawn between */
-    bool persistence;
-    unsigned mig; /* instances; 0 = off */
-    char unsupported[MAX_UNSUPPORTED][24];
-    unsigned unsupported_id[MAX_UNSUPPORTED]; /* the field id meant, 0 = a name */
-    size_t n_unsupported;
-    struct {
-        unsigned pid; /* 0 = the calling process */
-        uint64_t bytes;
-        char flag[256]; /* there while this file exists; "" = always */
-    } processes[MAX_PROCESSES];
-    size_t n_processes;
-    struct fault faults[MAX_FAULTS];
-    size_t n_faults;
-    struct load load;
-
-    /* Sensor state that adds up over ticks: a sampling counter, a lagging sensor, the temperature.
-     */
-    int64_t tick, tick_ns;
-    double sampled_j, lagging_w, celsius;
-    int64_t celsius_ns;
-    bool started;
+    size_t n_faults, n_unsupported, n_processes;
     /* What one tick shows, computed once. */
     struct {
         int64_t tick;
         double window_s, value;
         bool valid;
     } shown[4];
+    /* Sensor state that adds up over ticks: a sampling counter, a lagging sensor, the temperature.
+     */
+    int64_t tick, tick_ns;
+    double sampled_j, lagging_w, celsius;
+    int64_t celsius_ns;
+    bool started;
+
+    char uuid[96], name[96], pci[32];
+    unsigned arch;
+    int cc_major, cc_minor, index;
+    double limit_w, min_limit_w, max_limit_w, default_limit_w;
+    uint64_t memory_bytes;
+    double ambient_c, kelvin_per_w, thermal_tau_s, slowdown_c;
+    bool persistence;
+    unsigned mig; /* instances; 0 = off */
+    struct load load;
+    char unsupported[MAX_UNSUPPORTED][24];
+    unsigned unsupported_id[MAX_UNSUPPORTED]; /* the field id meant, 0 = a name */
+    struct fault faults[MAX_FAULTS];
+    struct {
+        unsigned pid; /* 0 = the calling process */
+        uint64_t bytes;
+        char flag[256]; /* there while this file exists; "" = always */
+    } processes[MAX_PROCESSES];
 };
 
 struct scenario {
