@@ -61,6 +61,8 @@ struct llem__derive {
     struct llem__tokens tokens;
     struct llem__domain *domains;
     size_t n_domains, n_charged;
+    size_t *rows, *rows_begin; /* rows of `samples` by domain: rows[rows_begin[d]] ..
+                                  rows[rows_begin[d + 1] - 1] */
     double step_period_s;
     /* totals over the charged domains */
     struct llem__q energy, adjusted, baseline;
