@@ -423,6 +423,7 @@ static llem_errcode step_warnings(struct llem_harness *h, llem_error *err)
 {
     const struct llem_value *variables = llem_get(h->experiment, "variables");
     size_t n = h->pairs->count;
+    bool told = false;
 
     llem_harness_pair(h);
     if (n > 1) {
@@ -443,11 +444,18 @@ static llem_errcode step_warnings(struct llem_harness *h, llem_error *err)
         llem_harness_warn(h, "too_few_samples",
                           "%zu requests, %zu token times and %zu engine steps found no room.",
                           h->requests.lost, h->tokens.lost, h->steps_run.lost);
-    for (size_t i = 0; variables && variables->kind == LLEM_MAP && i < variables->count; i++)
-        if (strcmp(variables->keys[i], "LLEM_NVML_LIBRARY") == 0 ||
-            strcmp(variables->keys[i], "LLEM_SYSFS") == 0)
-            llem_harness_warn(h, "sensor_faked", "The readings come from a fake: %s is set.",
-                              variables->keys[i]);
+    for (size_t i = 0; variables && variables->kind == LLEM_MAP && i < variables->count; i++) {
+        if (strcmp(variables->keys[i], "LLEM_NVML_LIBRARY") != 0 &&
+            strcmp(variables->keys[i], "LLEM_SYSFS") != 0)
+            continue;
+        llem_harness_warn(h, "sensor_faked", "The readings come from a fake: %s is set.",
+                          variables->keys[i]);
+        told = true;
+    }
+    for (size_t i = 0; i < h->n_sensors && !told; i++)
+        if (llem_bool_at(h->sensors[i].describe, "is_fake", false))
+            llem_harness_warn(h, "sensor_faked", "What sampler '%s' reads is a fake.",
+                              h->sensors[i].class->name);
     return LLEM_OK;
 }
 

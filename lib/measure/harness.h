@@ -19,10 +19,10 @@
 #define LLEM_ROLL_TICKS 10 /* ticks of each charged counter before the window, at least */
 #define LLEM_LONGEST_PREROLL_S 8.0
 #define LLEM_LONGEST_POSTROLL_S 30.0
-#define LLEM_EDGE_S 0.050  /* dense reading around an edge */
-#define LLEM_SETTLE_S 10.0 /* the temperature is looked at over this long */
-#define LLEM_SETTLED_C 1.0 /* and may move by this much in it */
-#define LLEM_WATCH_S 3600  /* readings are kept for this long at ordinary rates */
+#define LLEM_EDGE_S 0.050        /* dense reading around an edge */
+#define LLEM_SETTLE_S 10.0       /* the temperature is looked at over this long */
+#define LLEM_SETTLED_C 1.0       /* and may move by this much in it */
+#define LLEM_WATCH_S (12 * 3600) /* readings are kept for this long at ordinary rates */
 
 /* One sampler of the table, used or not. */
 struct llem_sensor {
