@@ -330,7 +330,7 @@ void progress_event(struct progress *p, const llem_event *e)
         end_step(p, e);
         break;
     case LLEM_EVENT_SUBSTEP:
-        if (p->live || p->verbose) {
+        if (p->verbose) {
             char right[24] = "";
 
             if (e->elapsed_s > 0)
@@ -340,6 +340,8 @@ void progress_event(struct progress *p, const llem_event *e)
                 step_line(p, " ", "", "", e->text, right, true, true);
             else
                 plain_line(p, step_name(e->step), e->text, right);
+        } else {
+            snprintf(p->text, sizeof(p->text), "%s", e->text);
         }
         break;
     case LLEM_EVENT_LIVE:

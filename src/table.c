@@ -96,7 +96,7 @@ static void print_number(char out[CELL], const struct glyphs *g, const struct ro
                  g->to, second);
 }
 
-static void print_si(char out[CELL], double value, const char *unit)
+static void print_si(char *out, double value, const char *unit)
 {
     static const char *const prefixes[] = { "", "k", "M", "G", "T", "P", "E", "Z" };
     size_t i = 0;
@@ -107,7 +107,7 @@ static void print_si(char out[CELL], double value, const char *unit)
         i++;
     }
     decimals = decimals_for(value, NAN);
-    snprintf(out, CELL, "%.*f %s%s", decimals > 0 ? decimals : 0, value, prefixes[i], unit);
+    snprintf(out, CELL / 2, "%.*f %s%s", decimals > 0 ? decimals : 0, value, prefixes[i], unit);
 }
 
 /* ---- values ------------------------------------------------------------------------------- */
@@ -173,7 +173,8 @@ static enum value_state cell_of(char out[CELL], const struct glyphs *g, const ll
         else
             text_elapsed(out, q->value);
     } else if (row->format == ROW_SI) {
-        print_si(out, q->value, row->unit);
+        snprintf(out, CELL, "%s", state == VALUE_ESTIMATED ? "~" : "");
+        print_si(out + strlen(out), q->value, row->unit);
     } else {
         print_number(out, g, row, q, state == VALUE_ESTIMATED);
     }
