@@ -8,11 +8,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/aio_abi.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 #include <zstd.h>
 
@@ -161,75 +159,25 @@ done:
     return rc;
 }
 
-/* fsync many files at once, which costs the disk about as much as one; false if the kernel does not
- * offer that. *failed is an index into fds, -1 if all went well. */
-static bool sync_together(const int *fds, size_t n, int *failed, int *error)
-{
-    struct iocb calls[LLEM_RECORDING_MAX_COLUMNS], *list[LLEM_RECORDING_MAX_COLUMNS];
-    struct io_event done[LLEM_RECORDING_MAX_COLUMNS];
-    aio_context_t context = 0;
-    long sent, got = 0;
-
-    if (n > LLEM_RECORDING_MAX_COLUMNS || syscall(SYS_io_setup, (long)n, &context) < 0)
-        return false;
-    memset(calls, 0, sizeof(calls));
-    for (size_t i = 0; i < n; i++) {
-        calls[i].aio_data = i;
-        calls[i].aio_fildes = (uint32_t)fds[i];
-        calls[i].aio_lio_opcode = IOCB_CMD_FSYNC;
-        list[i] = &calls[i];
-    }
-    sent = syscall(SYS_io_submit, context, (long)n, list);
-    while (sent > 0 && got < sent) {
-        long k = syscall(SYS_io_getevents, context, sent - got, sent - got, done + got, NULL);
-
-        if (k < 0 && errno != EINTR)
-            break;
-        got += k > 0 ? k : 0;
-    }
-    syscall(SYS_io_destroy, context); /* waits for what is under way */
-    *failed = -1;
-    for (long i = 0; i < got; i++) {
-        if (done[i].res < 0 && done[i].res != -EINVAL && done[i].res != -EROFS) {
-            *failed = (int)done[i].data;
-            *error = (int)-done[i].res;
-        }
-    }
-    return got == (long)n || *failed >= 0;
-}
-
 llem_errcode llem_columns_sync(const char *dir, const struct llem_value *columns, llem_error *err)
 {
-    int fds[LLEM_RECORDING_MAX_COLUMNS], failed = -1, error = 0;
     char path[4096];
-    size_t n = 0;
-    llem_errcode rc = LLEM_OK;
 
-    for (size_t i = 0; i < columns->count && n < LLEM_RECORDING_MAX_COLUMNS && failed < 0; i++) {
+    for (size_t i = 0; i < columns->count; i++) {
+        int fd, error = 0;
+
         snprintf(path, sizeof(path), "%s/%s", dir, llem_str_at(columns->items[i], "file", ""));
-        fds[n] = open(path, O_RDONLY | O_CLOEXEC);
-        if (fds[n] < 0) {
-            failed = (int)i;
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0 || fsync(fd) < 0)
             error = errno;
-        } else {
-            n++;
+        if (fd >= 0)
+            close(fd);
+        if (error && error != EINVAL && error != EROFS) {
+            errno = error;
+            return llem_fail(err, LLEM_EIO, "cannot write '%s': %m", path);
         }
     }
-    if (failed < 0 && !sync_together(fds, n, &failed, &error)) {
-        for (size_t i = 0; i < n && failed < 0; i++)
-            if (fsync(fds[i]) < 0 && errno != EINVAL && errno != EROFS) {
-                failed = (int)i;
-                error = errno;
-            }
-    }
-    if (failed >= 0) {
-        errno = error;
-        rc = llem_fail(err, LLEM_EIO, "cannot write '%s/%s': %m", dir,
-                       llem_str_at(columns->items[failed], "file", ""));
-    }
-    while (n > 0)
-        close(fds[--n]);
-    return rc;
+    return LLEM_OK;
 }
 
 /* ---- reading ------------------------------------------------------------------------------ */
