@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -120,12 +121,25 @@ static void print_log(void *user, enum llem_log_level level, const char *module,
     fputc('\n', stderr);
 }
 
+/* LLEM_LOG_LEVEL counts where -v does not ask for more. A bad value is told when configurations are
+ * read. */
+static int level_of_environment(void)
+{
+    const char *value = getenv("LLEM_LOG_LEVEL");
+
+    if (value && strcasecmp(value, "DEBUG") == 0)
+        return LLEM_LOG_DEBUG;
+    return value && strcasecmp(value, "INFO") == 0 ? LLEM_LOG_INFO : LLEM_LOG_WARNING;
+}
+
 llem_ctx *make_context(struct app *app)
 {
     llem_ctx_opts opts = { .size = sizeof(opts), .log = print_log, .log_user = app };
     llem_ctx *ctx = NULL;
     llem_error err = { 0 };
 
+    if (app->log_level < level_of_environment())
+        app->log_level = level_of_environment();
     if (llem_ctx_new(&ctx, &opts, &err) < 0) {
         complain_error(app, NULL, &err);
         return NULL;

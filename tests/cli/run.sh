@@ -128,6 +128,16 @@ LLEM_SAVE_TIMESERIES=perhaps run llem run $quick
 exits 2
 complains 'LLEM_SAVE_TIMESERIES'
 
+say "the log"
+for how in "llem run -v" "env LLEM_LOG_LEVEL=INFO llem run" "env LLEM_LOG_LEVEL=debug llem run"; do
+    LLEM_SAVE_TIMESERIS=1 run $how $quick --progress=none
+    exits 0
+    complains 'warning: config: LLEM_SAVE_TIMESERIS .*did you mean LLEM_SAVE_TIMESERIES'
+done
+LLEM_LOG_LEVEL=loud run llem run $quick
+exits 2
+complains LLEM_LOG_LEVEL
+
 say "what is missing"
 run llem run -m ./nowhere -e cpu -d builtin -q
 exits 1
