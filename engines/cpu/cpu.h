@@ -119,7 +119,7 @@ void cpu_pool_run(struct cpu_pool *p, cpu_task fn, void *arg, int count);
 /* CPUs that this process may use; `cores`: one for each physical core. At least 1. */
 int cpu_count(bool cores);
 
-/* ---- kernels.c, kernels_x86.c: the loops that take the time ---- */
+/* ---- kernels.c, kernels_avx2.c: the loops that take the time ---- */
 
 /*
  * Rows that the kernels multiply are padded with zeros to a multiple of CPU_PAD elements and start
@@ -143,7 +143,7 @@ static inline size_t cpu_row_at(size_t row, size_t stride)
 }
 
 struct cpu_kernels {
-    const char *name; /* "scalar", "avx2", "avx512" */
+    const char *name; /* "scalar", "avx2" */
     bool (*usable)(void);
     /*
      * y[i * ldy + j] = sum over c < k of x[i * ldx + c] * row j of w [c], for i < m and every row j
@@ -167,7 +167,7 @@ struct cpu_kernels {
     void (*gelu_tanh)(float *x, size_t n);
     size_t (*argmax)(const float *x, size_t n); /* the first of the largest */
 };
-extern const struct cpu_kernels cpu_kernels_scalar, cpu_kernels_avx2, cpu_kernels_avx512;
+extern const struct cpu_kernels cpu_kernels_scalar, cpu_kernels_avx2;
 /* All that were compiled in, best first; ends with NULL. */
 extern const struct cpu_kernels *const cpu_kernels_all[];
 /* The best this processor runs; or the one named, NULL if it does not run here. */

@@ -16,7 +16,7 @@ enum {
     ITEM_BYTES = 64 * 1024,
     /* OpenBLAS is worth its packing, and a dense copy of the weights for it, from so many tokens
        on. */
-    BLAS_TOKENS = 16,
+    BLAS_TOKENS = 64,
     /* Rows of a panel for OpenBLAS, unpacked into one thread's scratch. */
     PANEL_ROWS = 256,
 };

@@ -174,7 +174,6 @@ const struct cpu_kernels cpu_kernels_scalar = {
 
 const struct cpu_kernels *const cpu_kernels_all[] = {
 #ifdef __x86_64__
-    &cpu_kernels_avx512,
     &cpu_kernels_avx2,
 #endif
     &cpu_kernels_scalar,

@@ -452,6 +452,32 @@ static void a_sliding_window_hides_what_lies_before_it(void **state)
     rig_done(&r);
 }
 
+static void openblas_and_our_kernels_agree_on_a_long_prompt(void **state)
+{
+    static const enum cpu_dtype dtypes[] = { CPU_F32, CPU_BF16 };
+    static const char *const models[] = { "models/llama", "models/gpt2" };
+    float without[400];
+    struct rig r;
+    size_t d, m;
+    int i, blas;
+
+    for (m = 0; m < LLEM_COUNT(models); m++) {
+        for (d = 0; d < LLEM_COUNT(dtypes); d++) {
+            for (blas = 0; blas < 2; blas++) {
+                rig_init(&r, data_path(models[m]), dtypes[d], cpu_kernels_best(), blas, 2);
+                for (i = 0; i < 120; i++)
+                    r.tokens[i] = (struct cpu_token){ (i * 53 + 11) % 400, 0, i, i == 119 };
+                cpu_forward(r.state, r.tokens, 120);
+                if (!blas)
+                    memcpy(without, cpu_logits(r.state, 0), sizeof(without));
+                for (i = 0; i < 400; i++)
+                    assert_true(fabsf(cpu_logits(r.state, 0)[i] - without[i]) < 1e-4f);
+                rig_done(&r);
+            }
+        }
+    }
+}
+
 /* ---- sampling ---- */
 
 enum { VOCAB = 1000 };
@@ -636,6 +662,7 @@ int main(void)
         cmocka_unit_test(an_end_of_sequence_token_stops_its_row_alone),
         cmocka_unit_test(a_cancelled_batch_stops_between_steps),
         cmocka_unit_test(a_sliding_window_hides_what_lies_before_it),
+        cmocka_unit_test(openblas_and_our_kernels_agree_on_a_long_prompt),
         cmocka_unit_test(draws_follow_the_probabilities),
         cmocka_unit_test(top_k_top_p_and_min_p_keep_what_they_say),
         cmocka_unit_test(equals_of_the_last_of_the_top_k_stay),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The kernels for x86-64 with AVX2 and FMA, and the products once more for AVX-512. Compiled
- * whatever the compiler's flags are for, by target attributes; used where the processor has them.
+ * The kernels for x86-64 with AVX2 and FMA. Compiled whatever the compiler's flags are for, by
+ * target attributes; used where the processor has them. (AVX-512 was tried: decoding waits for
+ * memory either way.)
  *
  * A product is computed in tiles of weight rows by vectors. Within a tile each sum has one
  * accumulator, to which the products of a row come in order, so a sum does not depend on the tile
@@ -20,7 +21,6 @@
 #include <string.h>
 
 #define AVX2 __attribute__((target("avx2,fma")))
-#define AVX512 __attribute__((target("avx512f,avx2,fma")))
 #define INLINE static inline __attribute__((always_inline))
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
@@ -35,11 +35,6 @@ static bool has_avx2(void)
 {
     __builtin_cpu_init();
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
-
-static bool has_avx512(void)
-{
-    return has_avx2() && __builtin_cpu_supports("avx512f");
 }
 
 /* ---- products -----------------------------------------------------------------------------------
@@ -142,77 +137,6 @@ AVX2 INLINE void tile_bf16(int rows, int vectors, float *y, size_t ldy, const fl
         y[(size_t)v * ldy + (size_t)r] = sum8(acc[r][v]);
 }
 
-AVX512 INLINE void tile512_f32(int rows, int vectors, float *y, size_t ldy, const float *x,
-                               size_t ldx, const float *w, size_t k)
-{
-    __m512 acc[CPU_GROUP][VECTORS_4], a;
-    int r, v, part;
-    size_t c;
-
-    UNROLL
-    for (r = 0; r < rows; r++)
-        UNROLL
-    for (v = 0; v < vectors; v++)
-        acc[r][v] = _mm512_setzero_ps();
-    for (c = 0; c < k; c += CPU_PAD, w += BLOCK) {
-        UNROLL
-        for (r = 0; r < rows; r++) {
-            UNROLL
-            for (part = 0; part < CPU_PAD; part += 16) {
-                a = _mm512_load_ps(w + r * CPU_PAD + part);
-                UNROLL
-                for (v = 0; v < vectors; v++)
-                    acc[r][v] = _mm512_fmadd_ps(
-                        a, _mm512_load_ps(x + (size_t)v * ldx + c + (size_t)part), acc[r][v]);
-            }
-        }
-    }
-    UNROLL
-    for (r = 0; r < rows; r++)
-        UNROLL
-    for (v = 0; v < vectors; v++)
-        y[(size_t)v * ldy + (size_t)r] = _mm512_reduce_add_ps(acc[r][v]);
-}
-
-AVX512 INLINE void tile512_bf16(int rows, int vectors, float *y, size_t ldy, const float *x,
-                                size_t ldx, const uint16_t *w, size_t k)
-{
-    const __m512i high = _mm512_set1_epi32((int)0xffff0000);
-    __m512 acc[CPU_GROUP][VECTORS_4], even, odd;
-    __m512i pairs;
-    int r, v, part;
-    size_t c;
-
-    UNROLL
-    for (r = 0; r < rows; r++)
-        UNROLL
-    for (v = 0; v < vectors; v++)
-        acc[r][v] = _mm512_setzero_ps();
-    for (c = 0; c < k; c += CPU_PAD, w += BLOCK) {
-        UNROLL
-        for (r = 0; r < rows; r++) {
-            UNROLL
-            for (part = 0; part < CPU_PAD; part += 32) {
-                pairs = _mm512_load_si512((const __m512i *)(const void *)(w + r * CPU_PAD + part));
-                even = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
-                odd = _mm512_castsi512_ps(_mm512_and_si512(pairs, high));
-                UNROLL
-                for (v = 0; v < vectors; v++) {
-                    const float *at = x + (size_t)v * ldx + c + (size_t)part;
-
-                    acc[r][v] = _mm512_fmadd_ps(even, _mm512_load_ps(at), acc[r][v]);
-                    acc[r][v] = _mm512_fmadd_ps(odd, _mm512_load_ps(at + 16), acc[r][v]);
-                }
-            }
-        }
-    }
-    UNROLL
-    for (r = 0; r < rows; r++)
-        UNROLL
-    for (v = 0; v < vectors; v++)
-        y[(size_t)v * ldy + (size_t)r] = _mm512_reduce_add_ps(acc[r][v]);
-}
-
 AVX2 static void matmul_f32(float *y, size_t ldy, const float *x, size_t ldx, size_t m,
                             const float *w, size_t groups, size_t k)
 {
@@ -225,38 +149,17 @@ AVX2 static void matmul_bf16(float *y, size_t ldy, const float *x, size_t ldx, s
     FOR_TILES(tile_bf16);
 }
 
-AVX512 static void matmul512_f32(float *y, size_t ldy, const float *x, size_t ldx, size_t m,
-                                 const float *w, size_t groups, size_t k)
-{
-    FOR_TILES(tile512_f32);
-}
-
-AVX512 static void matmul512_bf16(float *y, size_t ldy, const float *x, size_t ldx, size_t m,
-                                  const uint16_t *w, size_t groups, size_t k)
-{
-    FOR_TILES(tile512_bf16);
-}
-
-/* Of each `block` numbers the even ones, then the odd ones. */
-static void arrange(float *out, const float *x, size_t k, size_t block)
+/* Of each 16 numbers the even ones, then the odd ones. */
+static void arrange(float *out, const float *x, size_t k)
 {
     size_t c, i;
 
-    for (c = 0; c < k; c += block)
-        for (i = 0; i < block / 2; i++) {
+    for (c = 0; c < k; c += 16) {
+        for (i = 0; i < 8; i++) {
             out[c + i] = x[c + 2 * i];
-            out[c + block / 2 + i] = x[c + 2 * i + 1];
+            out[c + 8 + i] = x[c + 2 * i + 1];
         }
-}
-
-static void arrange_for_avx2(float *out, const float *x, size_t k)
-{
-    arrange(out, x, k, 16);
-}
-
-static void arrange_for_avx512(float *out, const float *x, size_t k)
-{
-    arrange(out, x, k, 32);
+    }
 }
 
 AVX2 static void widen(float *out, const uint16_t *in, size_t n)
@@ -480,22 +383,7 @@ const struct cpu_kernels cpu_kernels_avx2 = {
     .usable = has_avx2,
     .matmul_f32 = matmul_f32,
     .matmul_bf16 = matmul_bf16,
-    .arrange = arrange_for_avx2,
-    .widen = widen,
-    .scores = scores,
-    .mix = mix,
-    .softmax = softmax,
-    .silu_mul = silu_mul,
-    .gelu_tanh = gelu_tanh,
-    .argmax = argmax,
-};
-
-const struct cpu_kernels cpu_kernels_avx512 = {
-    .name = "avx512",
-    .usable = has_avx512,
-    .matmul_f32 = matmul512_f32,
-    .matmul_bf16 = matmul512_bf16,
-    .arrange = arrange_for_avx512,
+    .arrange = arrange,
     .widen = widen,
     .scores = scores,
     .mix = mix,
