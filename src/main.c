@@ -234,7 +234,8 @@ static int run_command(struct app *app, const struct cmd *cmd, int argc, const c
         return complain("out of memory");
     if (!parse_options(&app->parse, cmd->options ? cmd->options : none, cmd->parse_flags, args,
                        argc, argv)) {
-        code = complain_usage(app, "%s", app->parse.error);
+        code = app->parse.oom ? complain("%s", app->parse.error)
+                              : complain_usage(app, "%s", app->parse.error);
     } else if (app->parse.help) {
         (app->parse.help == 1 ? help_short : help_long)(app, cmd, stdout);
         code = EXIT_DONE;

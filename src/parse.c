@@ -74,6 +74,12 @@ __attribute__((format(printf, 2, 3))) static bool refuse(struct parse *p, const 
 }
 
 /* A copy that lives as long as the parse; NULL without memory. */
+static bool out_of_memory(struct parse *p)
+{
+    p->oom = true;
+    return refuse(p, "out of memory");
+}
+
 static char *keep(struct parse *p, const char *s, size_t len)
 {
     char **owned = realloc(p->owned, (p->n_owned + 1) * sizeof(*owned));
@@ -167,7 +173,7 @@ static bool add_setting(struct parse *p, const struct opt *o, const char *as, co
     }
     items = realloc(slot->items, (slot->count + 1) * sizeof(*items));
     if (!items || !path)
-        return refuse(p, "out of memory");
+        return out_of_memory(p);
     slot->items = items;
     s = &items[slot->count++];
     memset(s, 0, sizeof(*s));
@@ -319,7 +325,7 @@ bool parse_options(struct parse *p, const struct opt *options, unsigned flags, v
     memset(p, 0, sizeof(*p));
     p->rest = calloc((size_t)argc + 1, sizeof(*p->rest));
     if (!p->rest)
-        return refuse(p, "out of memory");
+        return out_of_memory(p);
     for (int i = 1; i < argc && !p->help; i++) {
         const char *arg = argv[i];
         bool ok;

@@ -56,6 +56,7 @@ struct parse {
     bool saw_dashes; /* "--" was there */
     int help;        /* 1: -h, 2: --help; parsing stopped there */
     char error[512]; /* a sentence; "" = none */
+    bool oom;        /* the sentence is that memory ran out, which is no mistake of the user's */
     char **owned;    /* memory to release with the parse */
     size_t n_owned;
 };

@@ -248,18 +248,21 @@ llem_errcode llem_engines(llem_ctx *ctx, const struct llem_engine_info **out, si
     return LLEM_OK;
 }
 
-const struct llem_engine_info *llem_engine_find(llem_ctx *ctx, const char *name)
+llem_errcode llem_engine_find(const struct llem_engine_info **out, llem_ctx *ctx, const char *name,
+                              llem_error *err)
 {
     const struct llem_engine_info *list;
     size_t count;
+    llem_errcode rc = llem_engines(ctx, &list, &count, err);
 
-    if (llem_engines(ctx, &list, &count, NULL) < 0)
-        return NULL;
-    for (size_t i = 0; i < count; i++) {
+    if (rc < 0)
+        return rc;
+    *out = NULL;
+    for (size_t i = 0; i < count && !*out; i++) {
         if (strcmp(list[i].name, name) == 0)
-            return &list[i];
+            *out = &list[i];
     }
-    return NULL;
+    return LLEM_OK;
 }
 
 static void free_schema(void *data)

@@ -23,7 +23,9 @@ struct llem_engine_info {
 /* Loaded once per context. */
 llem_errcode llem_engines(llem_ctx *ctx, const struct llem_engine_info **out, size_t *count,
                           llem_error *err);
-const struct llem_engine_info *llem_engine_find(llem_ctx *ctx, const char *name);
+/* NULL in *out if no engine has that name. */
+llem_errcode llem_engine_find(const struct llem_engine_info **out, llem_ctx *ctx, const char *name,
+                              llem_error *err);
 /* The schema of the shared rows and every engine's; owned by the context. */
 llem_errcode llem_ctx_schema(llem_ctx *ctx, const struct llem_schema **out, llem_error *err);
 

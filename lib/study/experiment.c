@@ -46,8 +46,11 @@ static llem_errcode load(struct llem_arena *a, struct llem_value **out, const ch
 static llem_errcode find_engine(llem_ctx *ctx, const char *name,
                                 const struct llem_engine_class **out, llem_error *err)
 {
-    const struct llem_engine_info *info = llem_engine_find(ctx, name);
+    const struct llem_engine_info *info;
+    llem_errcode rc = llem_engine_find(&info, ctx, name, err);
 
+    if (rc < 0)
+        return rc;
     if (!info)
         return llem_fail(err, LLEM_ECONFIG, "there is no engine '%s'", name);
     if (info->missing || !info->table) {

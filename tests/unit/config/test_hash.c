@@ -199,12 +199,14 @@ static void a_tree_that_went_through_json_hashes_alike(void **state)
 static void hashes_do_not_depend_on_the_engines_of_others(void **state)
 {
     struct fixture *f = *state;
+    const struct llem_engine_info *mine;
 
     assert_int_equal(llem_mkdirs(in_dir(f, "plugins/mine"), NULL), LLEM_OK);
     put(f, "plugins/mine/engine.yaml", "name: mine\noptions: [{path: x, type: int, default: 1}]\n");
     setenv("LLEM_PLUGIN_PATH", in_dir(f, "plugins"), 1);
     renew(f);
-    assert_non_null(llem_engine_find(f->ctx, "mine"));
+    assert_int_equal(llem_engine_find(&mine, f->ctx, "mine", NULL), LLEM_OK);
+    assert_non_null(mine);
     must_load(f, load(f, NULL, "task.model=gpt2", NULL));
     assert_hashes(f, "6c9a0dc1ae3b31d2", "7c9bc529bdba1426", "461696661d4ab63b");
 }

@@ -6,9 +6,19 @@
 #include "lib/engine/registry.h"
 #include "tests/unit/config/help.h"
 
+static const struct llem_engine_info *look(struct fixture *f, const char *name)
+{
+    const struct llem_engine_info *e = NULL;
+    llem_error err;
+
+    if (llem_engine_find(&e, f->ctx, name, &err) < 0)
+        fail_msg("%s", err.msg);
+    return e;
+}
+
 static const struct llem_engine_info *find(struct fixture *f, const char *name)
 {
-    const struct llem_engine_info *e = llem_engine_find(f->ctx, name);
+    const struct llem_engine_info *e = look(f, name);
 
     if (!e)
         fail_msg("the engine %s was not found; log: %s", name, f->log);
@@ -37,7 +47,7 @@ static void our_engines_are_found(void **state)
     assert_false(find(f, "cpu")->hidden);
     assert_true(find(f, "test")->hidden);
     assert_non_null(find(f, "test")->table);
-    assert_null(llem_engine_find(f->ctx, "nothing"));
+    assert_null(look(f, "nothing"));
     assert_string_equal(f->log, "");
 }
 
@@ -154,7 +164,7 @@ static void a_broken_engine_yaml_is_told_and_does_no_harm(void **state)
         plugin(f, "x", bad[i].yaml);
         f->log[0] = '\0';
         renew(f);
-        assert_null(llem_engine_find(f->ctx, "x"));
+        assert_null(look(f, "x"));
         find(f, "cpu");
         assert_contains(f->log, "warning: ");
         assert_contains(f->log, bad[i].sentence);
