@@ -9,6 +9,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/json.h"
+#include "lib/result/batch.h"
 #include "lib/result/derive.h"
 #include "lib/result/parquet.h"
 #include "lib/result/result.h"
@@ -339,8 +340,8 @@ static struct llem_value *metadata_of(const struct llem_recording *r,
     return m;
 }
 
-static llem_errcode write_series(const struct llem_recording *r, const struct llem_value *result,
-                                 const char *path, llem_error *err)
+static llem_errcode write_series(struct llem_buf *out, const struct llem_recording *r,
+                                 const struct llem_value *result, llem_error *err)
 {
     struct llem_arena a = LLEM_ARENA_INIT;
     struct series s = { .begin = llem_recording_column(r, "samples", "begin_ns"),
@@ -351,8 +352,6 @@ static llem_errcode write_series(const struct llem_recording *r, const struct ll
                         .status = llem_recording_column(r, "samples", "status") };
     llem_errcode rc;
 
-    if (!s.begin)
-        return LLEM_OK;
     s.t0_ns = llem__time_at(llem_get(r->json, "window"), "t_begin_ns");
     s.t1_ns = llem__time_at(llem_get(r->json, "window"), "t_end_ns");
     if (s.t0_ns < 0)
@@ -360,7 +359,7 @@ static llem_errcode write_series(const struct llem_recording *r, const struct ll
     read_domains(&s, r, &a);
     s.moments = llem_arena_calloc(&a, s.begin->count + 1, sizeof(*s.moments));
     if (!s.domains || !s.moments) {
-        rc = llem_fail(err, LLEM_ENOMEM, "out of memory while writing '%s'", path);
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory while writing timeseries.parquet");
         goto done;
     }
     for (size_t k = 0; k < s.begin->count; k++) {
@@ -376,7 +375,7 @@ static llem_errcode write_series(const struct llem_recording *r, const struct ll
     qsort_r(s.moments, s.n, sizeof(*s.moments), by_begin, &s);
     follow_counters(&s, &a);
     rc = llem__parquet_write(
-        path, series_columns, LLEM_COUNT(series_columns), s.n, series_cell, &s,
+        out, series_columns, LLEM_COUNT(series_columns), s.n, series_cell, &s,
         metadata_of(
             r, result, &a,
             "{\"timestamp_s\": \"s since t0\", \"throttle_reasons\": \"bit set of NVML's "
@@ -500,19 +499,17 @@ static void request_cell(void *user, size_t row, size_t column, struct llem__cel
     }
 }
 
-static llem_errcode write_requests(const struct llem_recording *r, const struct llem_value *result,
-                                   const char *path, llem_error *err)
+static llem_errcode write_requests(struct llem_buf *out, const struct llem_recording *r,
+                                   const struct llem_value *result, llem_error *err)
 {
     const struct llem_column *pass = llem_recording_column(r, "requests", "pass");
     struct request_table t = { r, llem__time_at(llem_get(r->json, "window"), "t_begin_ns") };
     struct llem_arena a = LLEM_ARENA_INIT;
     llem_errcode rc;
 
-    if (!pass)
-        return LLEM_OK;
     t.t0_ns = t.t0_ns < 0 ? 0 : t.t0_ns;
     rc = llem__parquet_write(
-        path, request_columns, LLEM_COUNT(request_columns), pass->count, request_cell, &t,
+        out, request_columns, LLEM_COUNT(request_columns), pass->count, request_cell, &t,
         metadata_of(r, result, &a,
                     "{\"submit_s\": \"s since t0\", \"scheduled_s\": \"s since t0\", "
                     "\"first_token_s\": \"s since t0\", \"last_token_s\": \"s since t0\"}"),
@@ -523,6 +520,17 @@ static llem_errcode write_requests(const struct llem_recording *r, const struct 
 
 /* ---- config.json, environment.json -------------------------------------------------------- */
 
+static llem_errcode dump(struct llem_buf *out, const struct llem_value *v,
+                         const struct llem_arena *a, llem_error *err)
+{
+    if (!a || !a->oom)
+        llem_json_dump(out, v, LLEM_JSON_PRETTY);
+    llem_buf_addc(out, '\n');
+    return (a && a->oom) || out->failed
+               ? llem_fail(err, LLEM_ENOMEM, "out of memory while writing a result")
+               : LLEM_OK;
+}
+
 static struct llem_value *copy_at(struct llem_arena *a, const struct llem_value *root,
                                   const char *path)
 {
@@ -531,7 +539,8 @@ static struct llem_value *copy_at(struct llem_arena *a, const struct llem_value 
     return v ? llem_copy(a, v) : llem_null(a);
 }
 
-static llem_errcode write_config(const struct llem_recording *r, const char *path, llem_error *err)
+static llem_errcode write_config(struct llem_buf *out, const struct llem_recording *r,
+                                 llem_error *err)
 {
     struct llem_arena a = LLEM_ARENA_INIT;
     struct llem_value *o = llem_map(&a), *hashed = llem_map(&a);
@@ -560,8 +569,7 @@ static llem_errcode write_config(const struct llem_recording *r, const char *pat
     llem_set(&a, o, "resolved_config_hash", copy_at(&a, r->json, "resolved_config_hash"));
     llem_set(&a, o, "effective", copy_at(&a, r->json, "engine.effective"));
     llem_set(&a, o, "config", copy_at(&a, r->json, "config"));
-    rc = a.oom ? llem_fail(err, LLEM_ENOMEM, "out of memory while writing '%s'", path)
-               : llem_json_save(path, o, err);
+    rc = dump(out, o, &a, err);
     llem_arena_done(&a);
     return rc;
 }
@@ -573,7 +581,7 @@ static struct llem_value *mebibytes(struct llem_arena *a, const struct llem_valu
 }
 
 /* The original's snapshot, which knows one GPU, and beside it ours, which knows them all. */
-static llem_errcode write_environment(const struct llem_recording *r, const char *path,
+static llem_errcode write_environment(struct llem_buf *out, const struct llem_recording *r,
                                       llem_error *err)
 {
     struct llem_arena a = LLEM_ARENA_INIT;
@@ -620,8 +628,7 @@ static llem_errcode write_environment(const struct llem_recording *r, const char
     llem_set(&a, o, "cuda_version_source",
              llem_string(&a, llem_is_null(llem_at(e, "cuda.cuda_version")) ? NULL : "driver"));
     llem_set(&a, o, "environment", copy_at(&a, r->json, "environment"));
-    rc = a.oom ? llem_fail(err, LLEM_ENOMEM, "out of memory while writing '%s'", path)
-               : llem_json_save(path, o, err);
+    rc = dump(out, o, &a, err);
     llem_arena_done(&a);
     return rc;
 }
@@ -631,29 +638,43 @@ static llem_errcode write_environment(const struct llem_recording *r, const char
 llem_errcode llem_result_write(const struct llem_recording *r, const struct llem_value *result,
                                const char *dir, llem_error *err)
 {
-    struct llem_arena a = LLEM_ARENA_INIT;
-    const char *path[5], *const names[5] = { "timeseries.parquet", "requests.parquet",
-                                             "config.json", "environment.json", "result.json" };
+    struct llem__batch batch = { .dir = dir };
+    struct llem_buf b;
     llem_errcode rc = LLEM_OK;
 
-    for (size_t k = 0; k < LLEM_COUNT(names); k++) {
-        path[k] = llem_path_join(&a, dir, names[k]);
-        if (!path[k]) {
-            rc = llem_fail(err, LLEM_ENOMEM, "out of memory while writing the result to '%s'", dir);
-            goto done;
-        }
+    llem_buf_init(&b, SIZE_MAX / 2);
+    if (llem_str_at(result, "timeseries", NULL)) {
+        rc = write_series(&b, r, result, err);
+        if (rc == LLEM_OK)
+            rc = llem__batch_add(&batch, "timeseries.parquet", b.data, b.len, err);
     }
-    if (llem_str_at(result, "timeseries", NULL))
-        rc = write_series(r, result, path[0], err);
+    if (rc == LLEM_OK && llem_recording_column(r, "requests", "pass")) {
+        llem_buf_clear(&b);
+        rc = write_requests(&b, r, result, err);
+        if (rc == LLEM_OK)
+            rc = llem__batch_add(&batch, "requests.parquet", b.data, b.len, err);
+    }
+    if (rc == LLEM_OK) {
+        llem_buf_clear(&b);
+        rc = write_config(&b, r, err);
+    }
     if (rc == LLEM_OK)
-        rc = write_requests(r, result, path[1], err);
+        rc = llem__batch_add(&batch, "config.json", b.data, b.len, err);
+    if (rc == LLEM_OK) {
+        llem_buf_clear(&b);
+        rc = write_environment(&b, r, err);
+    }
     if (rc == LLEM_OK)
-        rc = write_config(r, path[2], err);
+        rc = llem__batch_add(&batch, "environment.json", b.data, b.len, err);
+    if (rc == LLEM_OK) {
+        llem_buf_clear(&b);
+        rc = dump(&b, result, NULL, err);
+    }
     if (rc == LLEM_OK)
-        rc = write_environment(r, path[3], err);
+        rc = llem__batch_add(&batch, "result.json", b.data, b.len, err);
     if (rc == LLEM_OK)
-        rc = llem_json_save(path[4], result, err); /* last: who sees it sees all */
-done:
-    llem_arena_done(&a);
+        rc = llem__batch_commit(&batch, err); /* result.json last: who sees it sees all */
+    llem__batch_done(&batch);
+    llem_buf_done(&b);
     return rc;
 }

@@ -8,8 +8,6 @@
 #include <string.h>
 #include <zstd.h>
 
-#include "lib/base/file.h"
-
 /* Thrift compact types. */
 enum { T_I32 = 5, T_I64 = 6, T_BINARY = 8, T_LIST = 9, T_STRUCT = 12 };
 /* Values of the format's enumerations. */
@@ -96,7 +94,7 @@ struct chunk {
 };
 
 struct writer {
-    struct llem_buf file, levels, values, page;
+    struct llem_buf *file, levels, values, page;
     const struct llem__parquet_column *columns;
     size_t n_columns;
     llem__cell_fn cell;
@@ -146,7 +144,7 @@ static llem_errcode put_page(struct writer *w, size_t column, size_t first, size
     uint64_t run = 0;
     uint32_t len;
     char level = 1;
-    size_t packed, before = w->file.len;
+    size_t packed, before = w->file->len;
     void *at;
     int last = 0, inner = 0;
 
@@ -193,12 +191,12 @@ static llem_errcode put_page(struct writer *w, size_t column, size_t first, size
     int_field(header, &inner, 4, T_I32, RLE);
     stop(header);
     stop(header);
-    llem_buf_add(&w->file, header->data, header->len);
-    llem_buf_add(&w->file, at, packed);
+    llem_buf_add(w->file, header->data, header->len);
+    llem_buf_add(w->file, at, packed);
     c->plain += header->len + w->page.len;
-    c->packed += w->file.len - before;
+    c->packed += w->file->len - before;
     c->values += n;
-    return w->file.failed || header->failed
+    return w->file->failed || header->failed
                ? llem_fail(err, LLEM_ENOMEM, "out of memory while writing a table")
                : LLEM_OK;
 }
@@ -278,12 +276,14 @@ static void put_metadata(struct llem_buf *b, int *last, const struct llem_value 
     }
 }
 
-llem_errcode llem__parquet_write(const char *path, const struct llem__parquet_column *columns,
+llem_errcode llem__parquet_write(struct llem_buf *out, const struct llem__parquet_column *columns,
                                  size_t n_columns, size_t n_rows, llem__cell_fn cell, void *user,
                                  const struct llem_value *metadata, llem_error *err)
 {
     size_t n_groups = n_rows / ROWS_PER_GROUP + (n_rows % ROWS_PER_GROUP != 0);
-    struct writer w = { .columns = columns, .n_columns = n_columns, .cell = cell, .user = user };
+    struct writer w = {
+        .file = out, .columns = columns, .n_columns = n_columns, .cell = cell, .user = user
+    };
     struct llem_arena a = LLEM_ARENA_INIT;
     struct chunk *chunks;
     struct llem_buf footer;
@@ -291,17 +291,16 @@ llem_errcode llem__parquet_write(const char *path, const struct llem__parquet_co
     int last = 0;
     llem_errcode rc = LLEM_OK;
 
-    llem_buf_init(&w.file, MAX_FILE);
     llem_buf_init(&w.levels, MAX_FILE);
     llem_buf_init(&w.values, MAX_FILE);
     llem_buf_init(&w.page, MAX_FILE);
     llem_buf_init(&footer, MAX_FILE);
     chunks = llem_arena_calloc(&a, n_groups * n_columns + 1, sizeof(*chunks));
     if (!chunks) {
-        rc = llem_fail(err, LLEM_ENOMEM, "out of memory while writing '%s'", path);
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory while writing a table");
         goto done;
     }
-    llem_buf_adds(&w.file, "PAR1");
+    llem_buf_adds(out, "PAR1");
     for (size_t g = 0; g < n_groups; g++) {
         size_t begin = g * ROWS_PER_GROUP, end = begin + ROWS_PER_GROUP;
 
@@ -309,7 +308,7 @@ llem_errcode llem__parquet_write(const char *path, const struct llem__parquet_co
         for (size_t k = 0; k < n_columns; k++) {
             struct chunk *c = &chunks[g * n_columns + k];
 
-            c->offset = w.file.len;
+            c->offset = out->len;
             for (size_t at = begin; at < end; at += ROWS_PER_PAGE) {
                 size_t n = end - at < ROWS_PER_PAGE ? end - at : ROWS_PER_PAGE;
 
@@ -333,16 +332,12 @@ llem_errcode llem__parquet_write(const char *path, const struct llem__parquet_co
     text_field(&footer, &last, 6, "llem");
     stop(&footer);
     len = (uint32_t)footer.len;
-    llem_buf_add(&w.file, footer.data, footer.len);
-    llem_buf_add(&w.file, &len, 4);
-    llem_buf_adds(&w.file, "PAR1");
-    if (footer.failed || w.file.failed) {
-        rc = llem_fail(err, LLEM_ENOMEM, "out of memory while writing '%s'", path);
-        goto done;
-    }
-    rc = llem_file_write(path, w.file.data, w.file.len, err);
+    llem_buf_add(out, footer.data, footer.len);
+    llem_buf_add(out, &len, 4);
+    llem_buf_adds(out, "PAR1");
+    if (footer.failed || out->failed)
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory while writing a table");
 done:
-    llem_buf_done(&w.file);
     llem_buf_done(&w.levels);
     llem_buf_done(&w.values);
     llem_buf_done(&w.page);

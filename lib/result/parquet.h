@@ -32,8 +32,8 @@ struct llem__cell {
 /* Fill *out, which comes in as null. */
 typedef void (*llem__cell_fn)(void *user, size_t row, size_t column, struct llem__cell *out);
 
-/* Write a table atomically. metadata: a map of strings. */
-llem_errcode llem__parquet_write(const char *path, const struct llem__parquet_column *columns,
+/* Write a table's whole file into out, which is empty. metadata: a map of strings. */
+llem_errcode llem__parquet_write(struct llem_buf *out, const struct llem__parquet_column *columns,
                                  size_t n_columns, size_t n_rows, llem__cell_fn cell, void *user,
                                  const struct llem_value *metadata, llem_error *err);
 

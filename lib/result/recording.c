@@ -16,6 +16,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/json.h"
+#include "lib/result/batch.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "column files are little-endian");
 
@@ -161,23 +162,29 @@ done:
 
 llem_errcode llem_columns_sync(const char *dir, const struct llem_value *columns, llem_error *err)
 {
-    char path[4096];
+    int fds[LLEM_RECORDING_MAX_COLUMNS] = { 0 }, error = 0;
+    char path[4300];
+    size_t n = 0, failed = 0;
+    llem_errcode rc = LLEM_OK;
 
-    for (size_t i = 0; i < columns->count; i++) {
-        int fd, error = 0;
-
-        snprintf(path, sizeof(path), "%s/%s", dir, llem_str_at(columns->items[i], "file", ""));
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd < 0 || fsync(fd) < 0)
+    while (n < columns->count && n < LLEM_RECORDING_MAX_COLUMNS && !error) {
+        snprintf(path, sizeof(path), "%s/%s", dir, llem_str_at(columns->items[n], "file", ""));
+        fds[n] = open(path, O_RDONLY | O_CLOEXEC);
+        if (fds[n] < 0) {
+            failed = n;
             error = errno;
-        if (fd >= 0)
-            close(fd);
-        if (error && error != EINVAL && error != EROFS) {
-            errno = error;
-            return llem_fail(err, LLEM_EIO, "cannot write '%s': %m", path);
+        } else {
+            n++;
         }
     }
-    return LLEM_OK;
+    if (error || !llem__sync_files(fds, n, &failed, &error)) {
+        errno = error;
+        rc = llem_fail(err, LLEM_EIO, "cannot write '%s/%s': %m", dir,
+                       llem_str_at(columns->items[failed], "file", ""));
+    }
+    while (n > 0)
+        close(fds[--n]);
+    return rc;
 }
 
 /* ---- reading ------------------------------------------------------------------------------ */

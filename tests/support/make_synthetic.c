@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/file.h"
 #include "lib/base/json.h"
 #include "lib/result/derive.h"
 #include "lib/result/parquet.h"
@@ -43,15 +44,19 @@ static int table(const char *path, const char *rows)
 {
     struct llem_arena a = LLEM_ARENA_INIT;
     struct llem_value *metadata = llem_map(&a);
+    struct llem_buf b = LLEM_BUF_INIT((size_t)1 << 30);
     llem_error err = { 0 };
     char text[32];
     llem_errcode rc;
 
     llem_set(&a, metadata, "key", llem_string(&a, "value \xc3\xa9"));
-    rc = llem__parquet_write(path, columns, LLEM_COUNT(columns), (size_t)strtoul(rows, NULL, 10),
+    rc = llem__parquet_write(&b, columns, LLEM_COUNT(columns), (size_t)strtoul(rows, NULL, 10),
                              pattern, text, metadata, &err);
+    if (rc == LLEM_OK)
+        rc = llem_file_write(path, b.data, b.len, &err);
     if (rc != LLEM_OK)
         fprintf(stderr, "%s\n", err.msg);
+    llem_buf_done(&b);
     llem_arena_done(&a);
     return rc != LLEM_OK;
 }

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Writing several files and waiting once. A file system commits its journal for each fsync that it
+ * is asked for alone; asked for many at once by the kernel's asynchronous interface, it commits
+ * once or twice.
+ */
+#include "lib/result/batch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+
+static bool harmless(int error)
+{
+    return error == EINVAL || error == EROFS; /* file systems that cannot sync and need not */
+}
+
+bool llem__sync_files(const int *fds, size_t n, size_t *failed, int *error)
+{
+    /* First start writing all of them, so that the first commit of the journal takes the others
+     * along and the fsyncs that follow find little left. That it cannot be started is found out
+     * below. */
+    for (size_t i = 0; i < n; i++)
+        sync_file_range(fds[i], 0, 0, SYNC_FILE_RANGE_WRITE);
+    for (size_t i = 0; i < n; i++) {
+        if (fsync(fds[i]) < 0 && !harmless(errno)) {
+            *failed = i;
+            *error = errno;
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool path_of(char out[4096], const struct llem__batch *b, const char *name, bool is_hidden)
+{
+    return (size_t)snprintf(out, 4096, is_hidden ? "%s/.llem-%s.tmp" : "%s/%s", b->dir, name) <
+           4096;
+}
+
+llem_errcode llem__batch_add(struct llem__batch *b, const char *name, const void *data, size_t len,
+                             llem_error *err)
+{
+    const char *p = data;
+    char path[4096];
+    int fd;
+
+    if (b->n == LLEM__BATCH_MAX || !path_of(path, b, name, true))
+        return llem_fail(err, LLEM_EINVAL, "cannot write '%s/%s': the path is too long", b->dir,
+                         name);
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (fd < 0)
+        return llem_fail(err, LLEM_EIO, "cannot write '%s/%s': %m", b->dir, name);
+    b->names[b->n] = name;
+    b->fds[b->n++] = fd;
+    while (len > 0) {
+        ssize_t k = write(fd, p, len);
+
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k < 0)
+            return llem_fail(err, LLEM_EIO, "cannot write '%s/%s': %m", b->dir, name);
+        p += k;
+        len -= (size_t)k;
+    }
+    return LLEM_OK;
+}
+
+llem_errcode llem__batch_commit(struct llem__batch *b, llem_error *err)
+{
+    char from[4096], to[4096];
+    size_t failed = 0;
+    int error;
+
+    if (!llem__sync_files(b->fds, b->n, &failed, &error)) {
+        errno = error;
+        return llem_fail(err, LLEM_EIO, "cannot write '%s/%s': %m", b->dir, b->names[failed]);
+    }
+    for (size_t i = 0; i < b->n; i++) {
+        if (!path_of(from, b, b->names[i], true) || !path_of(to, b, b->names[i], false))
+            return llem_fail(err, LLEM_EINVAL, "the path '%s' is too long", b->dir);
+        if (rename(from, to) < 0)
+            return llem_fail(err, LLEM_EIO, "cannot write '%s': %m", to);
+    }
+    return llem_sync_dir(b->dir, err);
+}
+
+void llem__batch_done(struct llem__batch *b)
+{
+    char path[4096];
+
+    for (size_t i = 0; i < b->n; i++) {
+        close(b->fds[i]);
+        if (path_of(path, b, b->names[i], true))
+            unlink(path); /* gone already where it was committed */
+    }
+    b->n = 0;
+}
