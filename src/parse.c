@@ -73,13 +73,13 @@ __attribute__((format(printf, 2, 3))) static bool refuse(struct parse *p, const 
     return false;
 }
 
-/* A copy that lives as long as the parse; NULL without memory. */
 static bool out_of_memory(struct parse *p)
 {
     p->oom = true;
     return refuse(p, "out of memory");
 }
 
+/* A copy that lives as long as the parse; NULL without memory. */
 static char *keep(struct parse *p, const char *s, size_t len)
 {
     char **owned = realloc(p->owned, (p->n_owned + 1) * sizeof(*owned));
@@ -171,8 +171,8 @@ static bool add_setting(struct parse *p, const struct opt *o, const char *as, co
         path = keep(p, text, (size_t)(equals - text));
         value = equals + 1;
     }
-    items = realloc(slot->items, (slot->count + 1) * sizeof(*items));
-    if (!items || !path)
+    items = path ? realloc(slot->items, (slot->count + 1) * sizeof(*items)) : NULL;
+    if (!items)
         return out_of_memory(p);
     slot->items = items;
     s = &items[slot->count++];
