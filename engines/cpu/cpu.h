@@ -283,6 +283,10 @@ struct cpu_token {
     bool wanted; /* what follows it is wanted: its logits are the next row of them */
 };
 
+/* OpenBLAS is worth its packing, and a dense copy of the weights for it, from so many tokens of a
+ * step on. */
+enum { CPU_BLAS_TOKENS = 64 };
+
 struct cpu_state;
 
 struct cpu_state_opts {

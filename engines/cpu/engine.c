@@ -48,6 +48,7 @@ struct engine {
     bool has_blas;
     struct cpu_state *state;
     int state_rows, state_positions;
+    bool state_has_blas;
     double last_fraction;
 };
 
@@ -316,7 +317,8 @@ static llem_errcode need_state(struct engine *e, int rows, int64_t positions, ll
     };
     llem_errcode rc;
 
-    if (e->state && rows <= e->state_rows && positions <= e->state_positions)
+    if (e->state && rows <= e->state_rows && positions <= e->state_positions &&
+        e->state_has_blas == e->has_blas)
         return LLEM_OK;
     cpu_state_free(e->state);
     e->state = NULL;
@@ -324,6 +326,7 @@ static llem_errcode need_state(struct engine *e, int rows, int64_t positions, ll
     if (rc == LLEM_OK) {
         e->state_rows = opts.rows;
         e->state_positions = opts.positions;
+        e->state_has_blas = e->has_blas;
     }
     return rc;
 }
@@ -449,6 +452,19 @@ static int64_t longest_positions(const struct engine *e, const int32_t *indices,
     return most;
 }
 
+/* OpenBLAS brings threads and memory of its own, so it is loaded only where prompts are long
+ * enough. */
+static void need_blas(struct engine *e)
+{
+    size_t longest = 0, i;
+
+    for (i = 0; i < e->n_prompts; i++)
+        if (e->starts[i + 1] - e->starts[i] > longest)
+            longest = e->starts[i + 1] - e->starts[i];
+    if (!e->has_blas && longest * (size_t)e->set.batch_size >= CPU_BLAS_TOKENS)
+        e->has_blas = cpu_blas_open(&e->blas);
+}
+
 static llem_errcode load_model(void *self, struct llem_arena *a, struct llem_value **loaded,
                                llem_error *err)
 {
@@ -471,8 +487,7 @@ static llem_errcode load_model(void *self, struct llem_arena *a, struct llem_val
     if (rc < 0)
         goto done;
     e->kernels = cpu_kernels_best();
-    if (!e->has_blas)
-        e->has_blas = cpu_blas_open(&e->blas);
+    need_blas(e);
     if (e->n_prompts) {
         rc = need_state(e, e->set.batch_size, longest_positions(e, NULL, e->n_prompts), err);
         if (rc < 0)
@@ -549,6 +564,7 @@ static llem_errcode run_init(struct run *r, struct engine *e, const int32_t *ind
         if (indices[i] < 0 || (size_t)indices[i] >= e->n_prompts)
             return llem_fail(err, LLEM_EINVAL, "there is no prompt %d; %zu are loaded", indices[i],
                              e->n_prompts);
+    need_blas(e);
     rc = need_state(e, e->set.batch_size, longest_positions(e, indices, count), err);
     if (rc < 0)
         return rc;

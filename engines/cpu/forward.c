@@ -14,9 +14,6 @@
 enum {
     /* Weight rows of one item of work: some 64 KiB, which costs more than taking an item. */
     ITEM_BYTES = 64 * 1024,
-    /* OpenBLAS is worth its packing, and a dense copy of the weights for it, from so many tokens
-       on. */
-    BLAS_TOKENS = 64,
     /* Rows of a panel for OpenBLAS, unpacked into one thread's scratch. */
     PANEL_ROWS = 256,
 };
@@ -226,7 +223,7 @@ static void multiply(struct cpu_state *s, const struct cpu_matrix *w, const floa
     struct product p = { s, w, x, y, ldx, ldy, m, 0 };
     size_t size = w->dtype == CPU_F32 ? sizeof(float) : sizeof(uint16_t), i;
 
-    if (s->o.blas && m >= BLAS_TOKENS) {
+    if (s->o.blas && m >= CPU_BLAS_TOKENS) {
         p.rows_per_item = PANEL_ROWS;
         cpu_pool_run(s->o.pool, multiply_panel, &p, (int)((w->rows + PANEL_ROWS - 1) / PANEL_ROWS));
         return;
