@@ -95,9 +95,9 @@ LLEM_API llem_errcode llem_run_experiment(llem_result **out, llem_ctx *ctx,
 
 /*
  * Energy of anything: the same window, samplers and result without an engine. Either argv (run with
- * the caller's standard streams, in a process group of its own unless the caller is in the foreground
- * of a terminal, which the command then shares; *wstatus receives its raw wait status) or for_s.
- * Blocks; results are written to output_dir, or ./results/measure_<UTC>.
+ * the caller's standard streams, in a process group of its own unless the caller is in the
+ * foreground of a terminal, which the command then shares; *wstatus receives its raw wait status)
+ * or for_s. Blocks; results are written to output_dir, or ./results/measure_<UTC>.
  */
 typedef struct llem_measure_args {
     size_t size;
