@@ -2,7 +2,8 @@
 """FLOPs against PyTorch's own counter, on small random models of several families.
 
 Every position goes through the model on its own, with a cache of those before it, so that PyTorch
-counts the causal context and not the masked square. Skipped where torch and transformers are not installed.
+counts the causal context and not the masked square. Skipped where torch and
+transformers are not installed.
 """
 
 import json
