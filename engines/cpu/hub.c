@@ -70,6 +70,11 @@ llem_errcode cpu_find_model(struct llem_arena *a, llem_ctx *ctx, const char *mod
         found = snapshot(a, cache, model, revision);
     if (a->oom)
         return llem_fail(err, LLEM_ENOMEM, "no memory to open '%s'", model);
+    if (!found && llem_path_exists(model)) {
+        llem_fail(err, LLEM_ENOTFOUND, "the model '%s' is a file, not a directory", model);
+        return llem_hint(err, "give the directory that holds config.json, the weights and "
+                              "tokenizer.json");
+    }
     if (!found) {
         llem_fail(
             err, LLEM_ENOTFOUND,

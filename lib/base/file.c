@@ -38,11 +38,16 @@ llem_errcode llem_file_read(struct llem_buf *b, const char *path, llem_error *er
     char *at;
     int fd;
 
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    /* Opening a pipe would wait for its writer. */
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
         return llem_fail(err, code_of_errno(), "cannot open '%s': %m", path);
     if (fstat(fd, &st) < 0) {
         rc = llem_fail(err, LLEM_EIO, "cannot read '%s': %m", path);
+        goto done;
+    }
+    if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+        rc = llem_fail(err, LLEM_EIO, "cannot read '%s': it is no regular file", path);
         goto done;
     }
     if (S_ISREG(st.st_mode) && st.st_size > 0 && (uint64_t)st.st_size > b->max - b->len) {

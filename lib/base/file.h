@@ -7,7 +7,8 @@
 
 #include "lib/base/base.h"
 
-/* Read a whole file into b (whose max is the limit; a longer file is LLEM_ECORRUPT). */
+/* Read a whole regular file into b (whose max is the limit; a longer file is LLEM_ECORRUPT). Pipes
+ * and devices are refused: whoever hands in one that nobody writes must not stop us. */
 llem_errcode llem_file_read(struct llem_buf *b, const char *path, llem_error *err);
 /* Temporary in the same directory, write, fsync, rename over, fsync the directory. On failure
  * nothing is left and an older file stays as it was. mode 0666 & ~umask. */

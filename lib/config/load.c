@@ -262,6 +262,15 @@ static const char *absolute_dir(struct llem_arena *a, const char *cwd, const cha
     return full;
 }
 
+/* Was the model given and refused already? One complaint about it is enough. */
+static bool model_was_given(const struct llem_setting *settings, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (settings[i].path && strcmp(settings[i].path, "task.model") == 0)
+            return true;
+    return false;
+}
+
 static void check_model(struct llem__check *c, const struct llem_value *tree, const char *path)
 {
     static const char examples[] =
@@ -338,7 +347,8 @@ llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
     c->output = complete(schema, &c->arena, "", merged, LLEM_ROW_STUDY);
     if (c->arena.oom)
         goto report;
-    check_model(&check, c->tree, path);
+    if (!model_was_given(settings, count))
+        check_model(&check, c->tree, path);
     llem__check_cross(&check, c->tree);
 
 report:

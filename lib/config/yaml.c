@@ -851,8 +851,9 @@ llem_errcode llem__yaml_load(struct llem_arena *a, struct llem_value **out, stru
     llem_errcode rc;
 
     if (!json && !llem_ends_with(path, ".yaml") && !llem_ends_with(path, ".yml"))
-        return llem_fail(err, LLEM_ECONFIG, "%s: a configuration ends with .yaml, .yml or .json",
-                         path);
+        return llem_fail(
+            err, LLEM_ECONFIG, "%s: a configuration ends with .yaml, .yml or .json%s", path,
+            llem_path_is_dir(path) ? "; the directory of a model is given with -m" : "");
     rc = llem_file_read(&b, path, err);
     if (rc == LLEM_ECORRUPT)
         rc = llem_fail_at(err, LLEM_ECONFIG, path, 1, 1, "the file is larger than %d MiB",

@@ -513,6 +513,8 @@ static llem_errcode load_records(struct llem_dataset *out, llem_ctx *ctx, struct
         return rc;
     }
     rc = llem_file_read(&text, path, err);
+    if (rc == LLEM_ENOTFOUND)
+        llem_hint(err, "give the path of a .jsonl, .json, .txt or .csv file, or use -d builtin");
     if (rc == LLEM_OK)
         rc = llem_dataset_parse(records, count, (enum llem_dataset_format)format, text.data,
                                 text.len, path, a, err);
@@ -560,11 +562,13 @@ static llem_errcode choose(struct llem_dataset *out, struct llem_arena *a,
     struct ranked *ranked;
     uint32_t *order;
 
-    if (n < count)
-        return llem_fail(err, LLEM_ECONFIG,
-                         "%" PRId64 " prompts are asked for (task.dataset.n_prompts), but '%s' has "
-                         "%zu",
-                         want->count, out->path, n);
+    if (n < count) {
+        llem_fail(err, LLEM_ECONFIG,
+                  "%" PRId64 " prompts are asked for (task.dataset.n_prompts), but '%s' has %zu",
+                  want->count, out->path, n);
+        return n ? llem_hint(err, "ask for at most %zu (-n %zu), or give a longer dataset", n, n)
+                 : llem_hint(err, "give a file with prompts, or use the built-in ones: -d builtin");
+    }
     order = llem_arena_calloc(a, n, sizeof(*order));
     ranked = llem_arena_calloc(a, n, sizeof(*ranked));
     out->prompts = llem_arena_calloc(a, count, sizeof(*out->prompts));

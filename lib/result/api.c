@@ -37,17 +37,23 @@ static bool is_experiment(struct llem_arena *a, const char *dir)
 static llem_errcode find_dir(struct llem_arena *a, const char **out, const char *path,
                              llem_error *err)
 {
+    static const char name_one[] =
+        "name the directory that llem printed after the run, such as results/study_*/001_*";
     const char *found = NULL;
     struct dirent *e;
     size_t n = 0;
     DIR *d;
 
-    if (!llem_path_exists(path))
-        return llem_fail(err, LLEM_ENOTFOUND, "there is no '%s'", path);
+    if (!llem_path_exists(path)) {
+        llem_fail(err, LLEM_ENOTFOUND, "there is no '%s'", path);
+        return llem_hint(err, name_one);
+    }
     if (!llem_path_is_dir(path)) {
-        if (strcmp(llem_path_basename(path), "result.json") != 0)
-            return llem_fail(err, LLEM_EINVAL,
-                             "'%s' is neither a directory of results nor a result.json", path);
+        if (strcmp(llem_path_basename(path), "result.json") != 0) {
+            llem_fail(err, LLEM_EINVAL, "'%s' is neither a directory of results nor a result.json",
+                      path);
+            return llem_hint(err, name_one);
+        }
         *out = llem_path_dirname(a, path);
         return LLEM_OK;
     }
@@ -71,8 +77,10 @@ static llem_errcode find_dir(struct llem_arena *a, const char **out, const char 
         *out = found;
         return LLEM_OK;
     }
-    if (n == 0)
-        return llem_fail(err, LLEM_ENOTFOUND, "there is no result in '%s'", path);
+    if (n == 0) {
+        llem_fail(err, LLEM_ENOTFOUND, "there is no result in '%s'", path);
+        return llem_hint(err, name_one);
+    }
     llem_fail(err, LLEM_EINVAL, "'%s' holds %zu experiments", path, n);
     return llem_hint(err, "name one of its directories, such as '%s'", found);
 }
@@ -88,8 +96,12 @@ static llem_errcode derive_into(const char *dir, const char *recording, llem_err
     if (rc != LLEM_OK)
         return rc;
     rc = llem_derive(&r, &a, &v, err);
-    if (rc == LLEM_OK)
+    if (rc == LLEM_OK) {
         rc = llem_result_write(&r, v, dir, err);
+        if (rc < 0)
+            llem_hint(err, "the recording has no result yet; copy its directory to where you may "
+                           "write, and show that");
+    }
     llem_recording_close(&r);
     llem_arena_done(&a);
     return rc;
