@@ -24,7 +24,7 @@ static const struct opt options[] = {
     { 'o', "output", OPT_STRING, 0, offsetof(struct args, output), "DIR",
       .help = "where the result goes, ./results/measure_<UTC> unless given" },
     { 0, "gpus", OPT_STRING, 0, offsetof(struct args, gpus), "LIST",
-      .help = "charge these GPUs, indices or UUIDs separated by commas; without it CPU package and DRAM" },
+      .help = "charge these GPUs, indices or UUIDs separated by commas, or all; without it CPU package and DRAM" },
     { 0, "for", OPT_REAL, 0, offsetof(struct args, for_s), "SECONDS", .min = 0.001, .max = 1e7,
       .help = "watch for this long instead of running a command" },
     { 0, "quick", OPT_FLAG, 0, offsetof(struct args, quick),
@@ -42,12 +42,14 @@ static const struct opt options[] = {
 struct watch {
     struct progress progress;
     bool command; /* the terminal belongs to the command while it runs */
+    bool begun;   /* the command was found */
 };
 
 static void on_event(void *user, const llem_event *e)
 {
     struct watch *w = user;
 
+    w->begun = true;
     if (e->type != LLEM_EVENT_NONE && !(w->command && strcmp(e->step, "measure") == 0))
         progress_event(&w->progress, e);
     progress_tick(&w->progress);
@@ -93,9 +95,9 @@ static int run(struct app *app, void *p)
     if (rc < 0) {
         progress_outcome(&watch.progress, "", llem_errcode_name(err.code), err.msg);
         code = complain_error(app, ctx, &err);
-        if (command && rc == LLEM_ENOTFOUND)
+        if (command && !watch.begun && rc == LLEM_ENOTFOUND)
             code = EXIT_NOT_FOUND;
-        else if (command && rc == LLEM_ENOTSUP)
+        else if (command && !watch.begun && rc == LLEM_ENOTSUP)
             code = EXIT_NOT_EXECUTABLE;
     } else {
         progress_outcome(&watch.progress, llem_result_dir(result), NULL, NULL);

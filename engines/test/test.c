@@ -202,9 +202,23 @@ static llem_errcode test_load_prompts(void *self, const struct llem_prompt *prom
 static llem_errcode test_open_device(void *self, struct llem_arena *a, struct llem_value **devices,
                                      llem_error *err)
 {
+    const struct test_engine *e = self;
+    const struct llem_value *gpus = llem_at(e->args.config, "test.gpus");
     llem_errcode rc = fault(self, "open_device", err);
 
-    return rc != LLEM_OK ? rc : llem_engine_cpu_device(self, a, devices, err);
+    if (rc != LLEM_OK || !gpus || gpus->kind != LLEM_LIST)
+        return rc != LLEM_OK ? rc : llem_engine_cpu_device(self, a, devices, err);
+    *devices = llem_list(a);
+    for (size_t i = 0; i < gpus->count; i++) {
+        struct llem_value *device = llem_map(a);
+
+        llem_set(a, device, "kind", llem_string(a, "gpu"));
+        llem_set(a, device, "uuid", llem_copy(a, gpus->items[i]));
+        llem_set(a, device, "name", llem_null(a));
+        llem_set(a, device, "pci", llem_null(a));
+        llem_append(a, *devices, device);
+    }
+    return a->oom ? llem_fail(err, LLEM_ENOMEM, "out of memory for the list of devices") : LLEM_OK;
 }
 
 /* A process that leaves its group and its session, as frameworks' launchers do, and outlives its
@@ -247,7 +261,9 @@ static llem_errcode test_load_model(void *self, struct llem_arena *a, struct lle
     llem_set(a, v, "load_s", llem_real(a, e->load_s));
     llem_set(a, model, "name", llem_string(a, e->args.model_path));
     llem_set(a, model, "architecture", llem_string(a, "none"));
+    llem_set(a, model, "dtype", llem_string(a, "float32"));
     llem_set(a, model, "parameters", llem_int(a, 1000000));
+    llem_set(a, model, "weights_bytes", llem_int(a, 4000000));
     llem_set(a, v, "model", model);
     llem_set(a, effective, "busy", llem_bool(a, e->busy));
     llem_set(a, v, "effective", effective);
@@ -345,7 +361,7 @@ static llem_errcode test_run_inference(void *self, const struct llem_pass *pass,
             send_receipt(e, pass, (int)(i / pass->count), index, edges[0], edges[i], edges[i + 1],
                          receipts);
     }
-    out->peak_memory_bytes = LLEM_UNKNOWN;
+    out->peak_memory_bytes = llem_int_at(e->args.config, "test.peak_memory_bytes", LLEM_UNKNOWN);
     out->input_tokens = input;
     out->output_tokens = (int64_t)n * e->output_tokens;
 done:

@@ -104,7 +104,7 @@ typedef struct llem_measure_args {
     const char *const *argv; /* NULL-terminated; NULL: for_s */
     double for_s;
     const char *output_dir;
-    const char *gpus; /* "0,2" or UUIDs separated by commas; NULL: CPU package + DRAM */
+    const char *gpus; /* "0,2", UUIDs separated by commas, "all"; NULL: CPU package + DRAM */
     int quick;
     llem_progress_fn progress; /* in the calling thread; now and then with LLEM_EVENT_NONE, so that
                                   a display can move */

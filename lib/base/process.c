@@ -817,6 +817,22 @@ static int run_hunt(struct hunt *h, int64_t deadline_ms)
     return count;
 }
 
+int llem_process_belongs(pid_t pid, const char *mark)
+{
+    enum { DEEPEST = 1024 };
+    struct seen s;
+
+    if (pid <= 0 || !read_seen(&s, pid))
+        return -1;
+    for (int depth = 0; depth < DEEPEST; depth++) {
+        if (s.pid == getpid() || (mark && mark[0] && has_mark(s.pid, mark) > 0))
+            return 1;
+        if (s.parent <= 0 || !read_seen(&s, s.parent))
+            return 0;
+    }
+    return 0;
+}
+
 int llem_process_sweep(const char *mark, int grace_ms)
 {
     struct hunt h = { .mark = mark };

@@ -54,6 +54,10 @@ void llem_process_end(struct llem_process *p, int grace_ms);
  * fork meanwhile; what cannot be killed (a hanging device) is given up 10 s after its SIGKILL.
  */
 int llem_process_sweep(const char *mark, int grace_ms);
+/* Is the process the caller, one of its descendants, or one that carries LLEM_RUN=mark (NULL =
+ * none) or descends from such? 1 yes, 0 no, -1 no such process can be seen from here: it is gone,
+ * or lives in another PID namespace. */
+int llem_process_belongs(pid_t pid, const char *mark);
 /* "exited with status 3", "was killed by signal 9 (SIGKILL)" */
 void llem_process_describe(char *out, size_t size, int wstatus);
 /* A random 32-hex-digit id; false if the system gives no randomness. */

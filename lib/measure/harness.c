@@ -281,6 +281,11 @@ static llem_errcode step_environment(struct llem_harness *h, llem_error *err)
         rc = llem_sensors_probe(h, err);
     if (rc == LLEM_OK)
         rc = llem_sensors_open(h, err);
+    if (rc == LLEM_OK)
+        rc = llem_sensors_check_gpus(h, err);
+    /* Who is on the devices before anything of ours can be. */
+    if (rc == LLEM_OK)
+        llem_set(&h->arena, h->snapshots, "start", llem_sensors_snapshot(h));
     for (size_t i = 0; i < h->n_sensors; i++)
         usable += h->sensors[i].opened;
     llem_harness_note(h, "%zu of %zu sensors opened", usable, h->n_sensors);
@@ -610,6 +615,7 @@ static llem_errcode prepare(struct llem_harness *h, llem_error *err)
     h->warnings = llem_list(a);
     h->sampler_windows = llem_map(a);
     h->snapshots = llem_map(a);
+    llem_set(a, h->snapshots, "start", llem_map(a));
     llem_set(a, h->snapshots, "before", llem_map(a));
     llem_set(a, h->snapshots, "after", llem_map(a));
     h->baseline = llem_map(a);

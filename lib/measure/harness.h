@@ -131,6 +131,8 @@ llem_errcode llem_harness_pass(struct llem_harness *h, const struct llem_pass *p
 llem_errcode llem_sensors_probe(struct llem_harness *h, llem_error *err);
 /* Open what the configuration asks for and start the sampler thread. */
 llem_errcode llem_sensors_open(struct llem_harness *h, llem_error *err);
+/* Are the GPUs there that `llem measure` was told to charge? Before anybody has waited. */
+llem_errcode llem_sensors_check_gpus(const struct llem_harness *h, llem_error *err);
 /* Is a sensor open whose joules may be called measured? */
 bool llem_sensors_measure(const struct llem_harness *h);
 /* Decide what is charged. */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "lib/base/process.h"
 #include "lib/measure/harness.h"
 
 static const struct llem_sampler_class *const *sampler_table(const struct llem_harness *h)
@@ -223,6 +224,21 @@ const struct llem_domain *llem_sensors_domain(const struct llem_harness *h, size
     return NULL;
 }
 
+/* Whose are the processes on a device? Only now, while they live, can it be told. */
+static void tell_owners(struct llem_harness *h, struct llem_value *state)
+{
+    const struct llem_value *list = llem_get(state, "processes");
+    const char *mark = llem_str_at(h->experiment, "run_mark", NULL);
+
+    for (size_t i = 0; list && list->kind == LLEM_LIST && i < list->count; i++) {
+        int64_t pid = llem_int_at(list->items[i], "pid", 0);
+        int own = pid > 0 && pid <= INT32_MAX ? llem_process_belongs((pid_t)pid, mark) : -1;
+
+        llem_set(&h->arena, list->items[i], "own",
+                 own < 0 ? llem_null(&h->arena) : llem_bool(&h->arena, own > 0));
+    }
+}
+
 struct llem_value *llem_sensors_snapshot(struct llem_harness *h)
 {
     struct llem_value *all = llem_map(&h->arena);
@@ -234,8 +250,10 @@ struct llem_value *llem_sensors_snapshot(struct llem_harness *h)
         if (!s->self)
             continue;
         v = s->class->snapshot(s->self, &h->arena);
-        for (size_t k = 0; v && v->kind == LLEM_MAP && k < v->count; k++)
+        for (size_t k = 0; v && v->kind == LLEM_MAP && k < v->count; k++) {
+            tell_owners(h, v->items[k]);
             llem_set(&h->arena, all, v->keys[k], v->items[k]);
+        }
     }
     return all;
 }
@@ -257,7 +275,8 @@ static bool works_on_gpus(const struct llem_harness *h)
     return false;
 }
 
-/* Is this the GPU that `name` (an index, a UUID or the end of one) or the engine's device means? */
+/* Is this the GPU that `device` (an index, a UUID or "all" of --gpus, else what the engine says)
+ * means? */
 static bool names_gpu(const struct llem_domain *d, const struct llem_value *device)
 {
     const char *uuid, *pci;
@@ -266,7 +285,8 @@ static bool names_gpu(const struct llem_domain *d, const struct llem_value *devi
     if (device->kind == LLEM_INT)
         return device->i == d->index;
     if (device->kind == LLEM_STRING)
-        return (llem_parse_i64(device->s, &index) && index == d->index) ||
+        return strcasecmp(device->s, "all") == 0 ||
+               (llem_parse_i64(device->s, &index) && index == d->index) ||
                strcasecmp(device->s, d->uuid) == 0;
     uuid = llem_str_at(device, "uuid", "");
     pci = llem_str_at(device, "pci", "");
@@ -307,6 +327,69 @@ static void device_name(char *out, size_t size, const struct llem_value *device)
         snprintf(out, size, "%s", device->s);
     else
         snprintf(out, size, "%s", llem_str_at(device, "uuid", "without a UUID"));
+}
+
+/* Is there a GPU of this name, by any sensor that was opened? */
+static bool is_readable(const struct llem_harness *h, const struct llem_value *device)
+{
+    for (size_t i = 0; i < h->n_domains; i++) {
+        const struct llem_domain *d = llem_sensors_domain(h, i);
+
+        if (strcmp(d->kind, "gpu") == 0 && names_gpu(d, device))
+            return true;
+    }
+    return false;
+}
+
+static llem_errcode no_gpu_at_all(const struct llem_harness *h, llem_error *err)
+{
+    const struct llem_sensor *s = h->sensors;
+
+    if (!h->sensors_wanted || strcmp(wanted_name(h), "auto") != 0) {
+        llem_fail(err, LLEM_ECONFIG,
+                  "--gpus: measurement.energy_sampler is '%s', which reads no GPU",
+                  h->sensors_wanted ? wanted_name(h) : "null");
+        return llem_hint(err, "use measurement.energy_sampler: auto, or leave --gpus out");
+    }
+    /* The table begins with what reads GPUs. */
+    for (size_t i = 0; i < h->n_sensors && (s->opened || !is_measured(s)); i++)
+        s = &h->sensors[i];
+    llem_fail(err, LLEM_EPREFLIGHT, "--gpus: no GPU can be read here. %s",
+              h->n_sensors ? s->text : "");
+    return h->n_sensors && s->probe.remedy[0]
+               ? llem_hint(err, "%s", s->probe.remedy)
+               : llem_hint(err, "`llem config` shows the sensors there are");
+}
+
+llem_errcode llem_sensors_check_gpus(const struct llem_harness *h, llem_error *err)
+{
+    const struct llem_value *gpus = gpu_list(h);
+    struct llem_buf there = LLEM_BUF_INIT(512);
+    llem_errcode rc = LLEM_OK;
+    char name[128];
+
+    if (!h->work || !works_on_gpus(h))
+        return LLEM_OK;
+    for (size_t i = 0; i < h->n_domains; i++) {
+        const struct llem_domain *d = llem_sensors_domain(h, i);
+
+        if (strcmp(d->kind, "gpu") == 0)
+            llem_buf_addf(&there, "%s%d = %s (%s)", there.len ? ", " : "", d->index, d->label,
+                          d->uuid);
+    }
+    for (size_t i = 0; i < gpus->count && rc == LLEM_OK; i++) {
+        if (is_readable(h, gpus->items[i]))
+            continue;
+        if (!there.len) {
+            rc = no_gpu_at_all(h, err);
+            break;
+        }
+        device_name(name, sizeof(name), gpus->items[i]);
+        llem_fail(err, LLEM_EINVAL, "--gpus: there is no GPU '%.100s' here", name);
+        rc = llem_hint(err, "There are: %s%s", there.data, there.failed ? ", ..." : "");
+    }
+    llem_buf_done(&there);
+    return rc;
 }
 
 /* Does the sampler read everything the work ran on? Says why, or why not, in charged_text. */

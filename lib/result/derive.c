@@ -150,6 +150,7 @@ struct llem_value *llem__quantity(struct llem__derive *x, const char *path, stru
     }
     llem_set(x->a, o, "ci95", ci);
     llem__put_string(x, o, "reason", valid ? NULL : q.reason);
+    llem__put_string(x, o, "u_sys_reason", valid && !isfinite(q.u_sys) ? q.reason : NULL);
     llem_set(x->a, x->quantities, path, o);
     return llem_real(x->a, q.v);
 }

@@ -10,7 +10,7 @@
 #include "lib/result/recording.h"
 
 /* A number on its way into the result: with its uncertainties (NaN = not known), or without value
- * and with a reason. */
+ * and with a reason; a value with a reason says why u_sys is not known. */
 struct llem__q {
     double v, u_stat, u_sys;
     const char *unit, *source, *quality, *reason;

@@ -291,6 +291,7 @@ static void total(struct llem__derive *x)
         x->energy = llem__q_of(sum, "J", x->energy_source, "measured");
         x->energy.u_stat = sqrt(var);
         x->energy.u_sys = systematic(&e);
+        x->energy.reason = isnan(x->energy.u_sys) ? "gain_unknown" : NULL;
     } else if (valid > 0) {
         x->energy_quality = "mixed";
     }
@@ -300,9 +301,11 @@ static void total(struct llem__derive *x)
         x->baseline = llem__q_of(sum_base, "W", x->energy_source, "measured");
         x->baseline.u_stat = sqrt(var_base);
         x->baseline.u_sys = systematic(&base);
+        x->baseline.reason = isnan(x->baseline.u_sys) ? "gain_unknown" : NULL;
         x->adjusted = llem__q_of(sum_adj, "J", x->energy_source, "derived");
         x->adjusted.u_stat = sqrt(var_adj);
         x->adjusted.u_sys = systematic(&adj);
+        x->adjusted.reason = isnan(x->adjusted.u_sys) ? "gain_unknown" : NULL;
         if (sum_adj < 0)
             llem__warn(x, "negative_adjusted_energy", NULL, NULL);
     } else {
@@ -549,6 +552,7 @@ struct llem_value *llem__energy_object(struct llem__derive *x)
         q = llem__q_of(out / x->energy.v, "tok/J", x->energy.source, "derived");
         q.u_stat = q.v * x->energy.u_stat / x->energy.v;
         q.u_sys = q.v * x->energy.u_sys / x->energy.v;
+        q.reason = x->energy.reason;
     }
     PUT("output_tokens_per_j", q);
     PUT("kwh_per_million_output_tokens",

@@ -385,13 +385,15 @@ struct edge {
     int change;
 };
 
+/* Where one request ends as the next begins, the end comes first: they are not in flight together.
+ */
 static int by_time(const void *a, const void *b)
 {
     const struct edge *x = a, *y = b;
 
     if (x->t_ns != y->t_ns)
         return x->t_ns < y->t_ns ? -1 : 1;
-    return y->change - x->change; /* begins before ends, so that handing over is not a dip */
+    return x->change < y->change ? -1 : x->change > y->change;
 }
 
 /* Ramp and drain: the time, and the energy, with fewer than 90 % of the most requests that were in

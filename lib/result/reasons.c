@@ -111,6 +111,8 @@ const struct llem_reason llem_reasons[] = {
       "Run without --quick for numbers to keep." },
     { "sensor_faked", "The readings come from a fake sensor named by an LLEM_ variable.",
       "Unset LLEM_NVML_LIBRARY and LLEM_SYSFS." },
+    { "gain_unknown", "Nothing is known of this sensor's systematic error, so the range leaves it out.",
+      "Compare only runs on the same machine." },
     { NULL, NULL, NULL },
 };
 /* clang-format on */

@@ -211,6 +211,7 @@ static struct llem_value *energy_per_device(struct llem__derive *x)
             q = llem__q_of(d->best->e_j, "J", d->sampler, "measured");
             q.u_stat = d->best->u_stat_j;
             q.u_sys = d->u_sys_j;
+            q.reason = isnan(q.u_sys) ? "gain_unknown" : NULL;
         }
         snprintf(path, sizeof(path), "energy_per_device_j.%zu", k++);
         llem_append(x->a, list, llem__quantity(x, path, q));

@@ -73,6 +73,12 @@ static struct throttle throttle_of(struct llem__derive *x, size_t i)
     t.thermal = t.duration_s > 0 && !(t.hw_power && !t.sw_thermal && !t.hw_thermal);
     t.power_cap_s = violation_s(x, d, "power");
     t.power = t.power_cap_s > 0;
+    /* The counters are read before the pre-roll and after the post-roll, so as not to disturb the
+     * edges; what they count is at most the whole window. */
+    if (x->has_window) {
+        t.duration_s = t.duration_s > x->window_s ? x->window_s : t.duration_s;
+        t.power_cap_s = t.power_cap_s > x->window_s ? x->window_s : t.power_cap_s;
+    }
 
     n = llem__values_in_window(x, i, "event_reasons", &bits, &at);
     t.known = t.known || n > 0;
@@ -282,6 +288,67 @@ static bool has_warning(const struct llem__derive *x, const char *code)
     return false;
 }
 
+enum { MAX_PROCESSES = 1024 }; /* looked at on one device */
+
+static const struct llem_value *process_with(const struct llem_value *state, int64_t pid)
+{
+    const struct llem_value *list = llem_get(state, "processes");
+
+    for (size_t k = 0; list && list->kind == LLEM_LIST && k < list->count && k < MAX_PROCESSES; k++)
+        if (llem_int_at(list->items[k], "pid", -1) == pid)
+            return list->items[k];
+    return NULL;
+}
+
+/* Others' processes on a charged device at an edge of the window: those that are seen not to be
+ * ours, and those that cannot be looked at but were there before anything of ours was. Where only a
+ * span of time is measured, whatever runs is what is meant. */
+static void foreign_processes(struct llem__derive *x, const struct llem__domain *d)
+{
+    const char *const edges[] = { "before", "after" };
+    const struct llem_value *start = llem_get(llem_at(x->json, "snapshots.start"), d->id);
+    int64_t pids[8];
+    size_t n = 0, more = 0;
+    char text[256];
+    int len;
+
+    if (!x->is_inference && llem_is_null(llem_at(x->json, "measure.argv")))
+        return;
+    for (size_t e = 0; e < LLEM_COUNT(edges); e++) {
+        const struct llem_value *list = llem_get(snapshot(x, edges[e], d), "processes");
+
+        for (size_t k = 0; list && list->kind == LLEM_LIST && k < list->count && k < MAX_PROCESSES;
+             k++) {
+            const struct llem_value *own = llem_get(list->items[k], "own");
+            int64_t pid = llem_int_at(list->items[k], "pid", -1);
+            size_t m = 0;
+
+            if (pid <= 0 || (own && own->kind == LLEM_BOOL ? own->b : !process_with(start, pid)))
+                continue;
+            if (e > 0 && process_with(snapshot(x, "before", d), pid))
+                continue; /* told already */
+            while (m < n && pids[m] != pid)
+                m++;
+            if (m < n)
+                continue;
+            if (n < LLEM_COUNT(pids))
+                pids[n++] = pid;
+            else
+                more++;
+        }
+    }
+    if (!n)
+        return;
+    len = snprintf(text, sizeof(text), "%s", n > 1 ? "Processes" : "Process");
+    for (size_t k = 0; k < n; k++)
+        len += snprintf(text + len, sizeof(text) - (size_t)len, "%s %lld", k ? "," : "",
+                        (long long)pids[k]);
+    if (more)
+        len += snprintf(text + len, sizeof(text) - (size_t)len, " and %zu more", more);
+    snprintf(text + len, sizeof(text) - (size_t)len, ", not of this run, used the device.");
+    llem__warn(x, "foreign_process", d->id, text);
+}
+
 static void domain_warnings(struct llem__derive *x, size_t i)
 {
     const struct llem__domain *d = &x->domains[i];
@@ -292,6 +359,9 @@ static void domain_warnings(struct llem__derive *x, size_t i)
 
     if (persistence && persistence->kind == LLEM_BOOL && !persistence->b)
         llem__warn(x, "gpu_persistence_mode_off", d->id, NULL);
+    if (llem_bool_at(d->gpu, "mig", false))
+        llem__warn(x, "mig_shared_counter", d->id, NULL);
+    foreign_processes(x, d);
     first = n ? celsius[0] : llem_real_at(snapshot(x, "before", d), "temperature_c", (double)NAN);
     last = n ? celsius[n - 1] : llem_real_at(snapshot(x, "after", d), "temperature_c", (double)NAN);
     if (fabs(last - first) > 10) {

@@ -254,7 +254,7 @@ static llem_errcode prepare(struct span *s, int64_t now_ns, llem_error *err)
         list = split_gpus(a, args->gpus);
         if (!list) {
             llem_fail(err, LLEM_EINVAL, "'%s' is no list of GPUs", args->gpus);
-            return llem_hint(err, "Give indices or UUIDs separated by commas, as in 0,2.");
+            return llem_hint(err, "Give indices or UUIDs separated by commas, as in 0,2, or all.");
         }
         llem_set(a, what, "gpus", list);
     }

@@ -42,6 +42,26 @@ follower=$!
 wait_for 5 test -s "$tmp/load/trace"
 begin load --gpus 0,1 -- sh -c "touch $tmp/load/busy; sleep 2; rm $tmp/load/busy"
 
+# An engine on one of two boards. Power follows the CPU time of the run; this shell is a stranger there.
+uuid=GPU-fa4e0000-0000-0000-0000-000000000000
+scenario engine <<EOF
+epoch boot
+board h100 2
+  gain 1
+  persistence off
+  load trace $tmp/engine/trace
+  process self 500000000
+  process $$ 1000000
+EOF
+LLEM_NVML_LIBRARY=$fakes/libnvidia-ml.so.1 LLEM_FAKE_NVML_SCENARIO=$tmp/engine/scenario \
+    sh -c "until test -s '$tmp/engine/trace'; do sleep 0.05; done
+    llem run $quick -n 20 --progress=none -o '$tmp/engine/out' --set test.busy=true --set test.request_s=0.1 \
+        --set 'test.gpus=[$uuid]' --set test.peak_memory_bytes=3000000000 --set task.max_output_tokens=64" \
+    >"$tmp/engine/stdout" 2>"$tmp/engine/stderr" </dev/null &
+echo $! >"$tmp/engine/pid"
+"$fakes/fake-load" "$tmp/engine/trace" 80 --tree "$(cat "$tmp/engine/pid")" 400 &
+engine_follower=$!
+
 mkdir -p "$tmp/sys"
 scenario rapl <<EOF
 zone intel-rapl:0
@@ -85,11 +105,17 @@ fault stuck stuck "@$tmp/stuck/flag"
 fault reset reset "@$tmp/reset/flag"
 fault jump jump "@$tmp/jump/flag" 90000000
 fault garbage garbage "@$tmp/garbage/flag"
+fault throttle throttle "@$tmp/throttle/flag"
 scenario refused <<EOF
 init_error 4
 board h100
 EOF
 begin refused --gpus 0 -- true
+
+scenario missing <<EOF
+board h100 2
+EOF
+begin missing --gpus 0,7 -- sh -c "touch $tmp/missing/ran"
 
 # ---- and what was said ---------------------------------------------------------------------------
 
@@ -105,6 +131,37 @@ json_is "$tmp/load/out/result.json" "abs(d['total_energy_j'] / (2 * ($truth + 37
 json_is "$tmp/load/out/result.json" "d['energy_quality']" measured
 json_is "$tmp/load/out/result.json" "[w['reason'] for w in d['measurement_warnings_detail'] if w['reason'] == 'sensor_faked']" "['sensor_faked']"
 
+json_is "$tmp/load/out/result.json" \
+    "d['multi_gpu']['num_gpus'], d['multi_gpu']['energy_per_gpu_j'] == d['energy_per_device_j'], sum(d['energy_per_device_j']) == d['total_energy_j']" \
+    "(2, True, True)"
+# 80 W of two boards, before the work.
+json_is "$tmp/load/out/result.json" "abs(d['baseline_power_w'] - 160) < 1" True
+
+finish engine
+exits 0
+kill $engine_follower
+result=$(echo "$tmp"/engine/out/study_*/001_*/result.json)
+read -r from to <<EOF
+$(json "$(dirname "$result")/recording/recording.json" "f\"{d['window']['t_begin_ns']} {d['window']['t_end_ns']}\"")
+EOF
+truth=$("$fakes/fake-truth" "$tmp/engine/scenario" 0 "$from" "$to")
+json_is "$result" "d['energy_quality'], d['energy_source'], d['energy_scope']" "('measured', 'nvml/counter_ticks', ['gpu:$uuid'])"
+# The trace follows the CPU time with a lag, and there is the decay after the end.
+json_is "$result" "abs(d['total_energy_j'] / $truth - 1) < 0.03" True
+json_is "$result" "d['energy_per_device_j'] == [d['total_energy_j']], d['multi_gpu']" "(True, None)"
+json_is "$result" "d['extended_metrics']['memory']['total_vram_mb']" 81920.0
+json_is "$result" "[k for k in ('peak_memory_mb', 'model_memory_mb', 'inference_memory_mb', 'tokens_per_gb_vram', 'model_memory_utilisation') if not d['extended_metrics']['memory'][k]]" "[]"
+json_is "$result" "d['phases']['occupancy']['max_in_flight']" 1
+json_is "$result" "sorted(w['reason'] for w in d['measurement_warnings_detail'] if w['reason'] in ('gpu_persistence_mode_off', 'foreign_process', 'sensor_faked'))" \
+    "['foreign_process', 'gpu_persistence_mode_off', 'sensor_faked']"
+json_is "$result" "[w['text'] for w in d['measurement_warnings_detail'] if w['reason'] == 'foreign_process']" \
+    "['Process $$, not of this run, used the device.']"
+environment=$(dirname "$result")/environment.json
+json_is "$environment" "[v for k, v in d['hardware']['gpu'].items() if k != 'pcie_gen']" "['NVIDIA H100 80GB HBM3', 81920.0, '9.0', False]"
+json_is "$environment" "sorted(k for g in d['environment']['gpus'] for k, v in g.items() if v is None)" "[]"
+json_is "$environment" "[d['hardware']['thermal'][k] > 0 for k in ('temperature_c', 'power_limit_w', 'default_power_limit_w')], d['hardware']['cuda']['version'], d['cuda_version']" \
+    "([True, True, True], '12.4', '12.4')"
+
 finish rapl
 exits 0
 kill $powercap
@@ -112,6 +169,8 @@ kill $powercap
 json_is "$tmp/rapl/out/result.json" "abs(d['total_energy_j'] - 60) < 1" True
 json_is "$tmp/rapl/out/recording/recording.json" \
     "sorted(d['domains'][i]['id'] for i in d['charged']['domains'])" "['dram:0', 'package:0']"
+json_is "$tmp/rapl/out/result.json" "d['quantities']['total_energy_j']['u_sys'], d['quantities']['total_energy_j']['u_sys_reason']" \
+    "(None, 'gain_unknown')"
 
 reasons="[w['reason'] for w in d['measurement_warnings_detail']]"
 finish lost
@@ -132,6 +191,24 @@ finish garbage
 exits 0 "the command's own status"
 json_is "$tmp/garbage/out/result.json" "d['total_energy_j']" None
 json_is "$tmp/garbage/out/result.json" "bool(d['quantities']['total_energy_j']['reason'])" True
+
+finish throttle
+exits 0 "the command's own status"
+json_is "$tmp/throttle/out/result.json" "d['thermal_throttle']['thermal'], d['thermal_throttle']['sw_thermal'], d['thermal_throttle']['detected'], 0.7 < d['thermal_throttle']['throttle_duration_sec'] <= d['total_inference_time_sec'], 'throttled_thermal' in $reasons" \
+    "(True, True, True, True, True)"
+json_is "$tmp/throttle/out/result.json" "len(d['thermal_throttle']['throttle_timestamps']) > 2 and d['thermal_throttle']['throttle_timestamps'][0] > 0.6" True
+
+finish missing
+exits 2
+complains "there is no GPU '7' here"
+complains '0 = NVIDIA H100 80GB HBM3 .GPU-fa4e.*, 1 = ' "which there are"
+check "nothing was run" test ! -e "$tmp/missing/ran"
+
+say "measure --gpus without NVML"
+run llem measure --quick --gpus all -- true
+exits 1
+complains '^llem: --gpus: no GPU can be read here\. '
+complains 'docker run --gpus all|llem config' "the remedy"
 
 finish refused
 check "it does not succeed" test "$status" -ne 0

@@ -722,6 +722,25 @@ static void what_a_dead_head_leaves_behind_ends_too(void **state)
     assert_int_not_equal(system(command), -1);
 }
 
+static void a_process_belongs_by_descent_or_by_its_mark(void **state)
+{
+    struct llem_process p = { 0 };
+    pid_t pid;
+
+    START(&p, "belongs-a", "sh", "-c", "setsid sleep 100 & sleep 100");
+    while (count_marked("belongs-a") != 3)
+        ;
+    assert_int_equal(llem_process_belongs(getpid(), NULL), 1);
+    assert_int_equal(llem_process_belongs(p.pid, NULL), 1);
+    assert_int_equal(llem_process_belongs(p.pid, "belongs-a"), 1);
+    assert_int_equal(llem_process_belongs(getppid(), "belongs-a"), 0);
+    assert_int_equal(llem_process_belongs(0, "belongs-a"), -1);
+    assert_int_equal(llem_process_belongs(INT32_MAX, "belongs-a"), -1);
+    pid = p.pid;
+    llem_process_end(&p, 0);
+    assert_int_equal(llem_process_belongs(pid, "belongs-a"), -1);
+}
+
 static void a_sweep_finds_only_its_mark(void **state)
 {
     struct llem_process one, two, three;
@@ -1128,6 +1147,7 @@ int main(int argc, char **argv)
         TEST(a_child_that_closed_its_streams_is_not_taken_for_dead),
         TEST(a_whole_family_ends_with_its_head),
         TEST(what_a_dead_head_leaves_behind_ends_too),
+        TEST(a_process_belongs_by_descent_or_by_its_mark),
         TEST(a_sweep_finds_only_its_mark),
         TEST(a_sweep_spares_the_sweeper_and_its_ancestors),
         TEST(what_forks_while_it_is_ended_ends_nevertheless),

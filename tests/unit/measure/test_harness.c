@@ -935,11 +935,41 @@ static void measure_charges_the_gpus_that_are_named(void **state)
 
 static void measure_refuses_a_gpu_that_is_not_there(void **state)
 {
+    int64_t began_ns = test_clock_now();
+
     run_set_top(&r, "config", "null");
     run_set_top(&r, "measure", "{\"argv\": null, \"for_s\": 1, \"gpus\": [\"7\"]}");
-    assert_int_equal(llem_measure_work(&r.m, work_for_5_s, NULL, &r.err), LLEM_ENOTFOUND);
-    assert_contains(r.err.msg, "7");
+    assert_int_equal(llem_measure_work(&r.m, work_for_5_s, NULL, &r.err), LLEM_EINVAL);
+    assert_string_equal(r.err.msg, "--gpus: there is no GPU '7' here");
+    assert_contains(r.err.hint, "0 = ");
+    assert_contains(r.err.hint, "1 = ");
+    /* Nobody waited for that. */
+    assert_true(test_clock_now() < began_ns + S);
     everything_is_closed();
+}
+
+static void measure_refuses_gpus_where_none_can_be_read(void **state)
+{
+    sim.no_gpu = true;
+    run_set_top(&r, "config", "null");
+    run_set_top(&r, "measure", "{\"argv\": null, \"for_s\": 1, \"gpus\": [\"all\"]}");
+    assert_int_equal(llem_measure_work(&r.m, work_for_5_s, NULL, &r.err), LLEM_EPREFLIGHT);
+    assert_contains(r.err.msg, "--gpus: no GPU can be read here.");
+    assert_true(r.err.hint[0] != '\0');
+}
+
+static void measure_charges_all_gpus_by_one_word(void **state)
+{
+    struct llem_recording rec;
+
+    run_set_top(&r, "kind", "\"measure\"");
+    run_set_top(&r, "config", "null");
+    run_set_top(&r, "measure", "{\"argv\": null, \"for_s\": 1, \"gpus\": [\"all\"]}");
+    if (llem_measure_work(&r.m, work_for_5_s, NULL, &r.err) != LLEM_OK)
+        fail_msg("%s", r.err.msg);
+    run_open(&r, &rec);
+    assert_int_equal(llem_at(rec.json, "charged.domains")->count, SIM_GPUS);
+    llem_recording_close(&rec);
 }
 
 static void work_that_fails_leaves_no_recording(void **state)
@@ -1001,6 +1031,8 @@ int main(void)
         T(anything_can_be_measured_without_an_engine),
         T(measure_charges_the_gpus_that_are_named),
         T(measure_refuses_a_gpu_that_is_not_there),
+        T(measure_refuses_gpus_where_none_can_be_read),
+        T(measure_charges_all_gpus_by_one_word),
         T(work_that_fails_leaves_no_recording),
     };
 

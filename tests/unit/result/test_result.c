@@ -274,6 +274,11 @@ static void package_and_dram_are_charged_together(void **state)
     assert_string_equal(llem_str_at(f->v, "agreement.verdict", ""), "single_sensor");
     /* Nothing is known of RAPL's gain, and nothing is made up. */
     assert_true(llem_is_null(llem_get(quantity(f, "total_energy_j"), "u_sys")));
+    assert_string_equal(llem_str_at(quantity(f, "total_energy_j"), "u_sys_reason", ""),
+                        "gain_unknown");
+    assert_string_equal(llem_str_at(quantity(f, "energy.j_per_output_token"), "u_sys_reason", ""),
+                        "gain_unknown");
+    assert_true(llem_is_null(llem_get(quantity(f, "total_tokens"), "u_sys_reason")));
     assert_null_at(f, "multi_gpu");
 }
 
