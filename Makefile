@@ -37,8 +37,9 @@ check:
 	ninja -C $(CHECK)
 	@tools/run-tests $(CHECK)
 
+# Not every shell expands the ~ of PREFIX=~/.local.
 install: $(BUILD)/build.ninja
-	$(MESON) configure $(BUILD) -Dprefix=$(abspath $(PREFIX))
+	$(MESON) configure $(BUILD) -Dprefix=$(abspath $(patsubst ~/%,$(HOME)/%,$(PREFIX)))
 	$(MESON) install -C $(BUILD)
 
 style:
