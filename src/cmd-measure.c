@@ -86,8 +86,8 @@ static int run(struct app *app, void *p)
     ctx = make_context(app);
     if (!ctx)
         return EXIT_FAILED;
-    progress_init(&watch.progress, args->quiet && !args->progress ? "none" : args->progress, stderr,
-                  &app->err);
+    progress_init(&watch.progress, terminal_settings(app, ctx, args->progress, args->quiet != 0),
+                  stderr, &app->err);
     watch.progress.verbose = args->verbose;
     signals_catch();
     rc = llem_measure(&result, ctx, &measure, &wstatus, &err);

@@ -13,7 +13,7 @@
 struct args {
     struct settings settings;
     const char *output, *progress;
-    int quick, dry_run, quiet, verbose;
+    int quick, dry_run, skip_preflight, quiet, verbose;
 };
 
 /* clang-format off */
@@ -34,10 +34,12 @@ static const struct opt options[] = {
       .help = "shorten the idle measurement and the thermal wait to 2 s; the result is marked quick" },
     { 0, "dry-run", OPT_FLAG, 0, offsetof(struct args, dry_run),
       .help = "check everything, print the resolved configuration, run nothing" },
+    { 0, "skip-preflight", OPT_FLAG, 0, offsetof(struct args, skip_preflight),
+      .help = "do not ask the engine first whether this machine suffices" },
     { 'q', "quiet", OPT_FLAG, 0, offsetof(struct args, quiet),
       .help = "no progress and no table; print the result's directory" },
     { 'v', "verbose", OPT_COUNT, 0, offsetof(struct args, verbose),
-      .help = "more log lines; twice for all" },
+      .help = "more log lines, also in the experiment's worker.log; twice for all" },
     { 0, "progress", OPT_CHOICE, 0, offsetof(struct args, progress), "MODE", .choices = PROGRESS_CHOICES,
       .help = "how to show progress" },
     { .name = NULL },
@@ -131,8 +133,10 @@ static llem_errcode follow(llem_job *job, struct progress *progress, llem_error 
 static int run_job(struct app *app, const struct args *args, llem_ctx *ctx,
                    const llem_config *config)
 {
-    llem_run_opts opts = { .size = sizeof(opts), .output_dir = args->output, .quick = args->quick };
-    const char *mode = args->quiet && !args->progress ? "none" : args->progress;
+    llem_run_opts opts = { .size = sizeof(opts),
+                           .output_dir = args->output,
+                           .quick = args->quick,
+                           .skip_preflight = args->skip_preflight };
     struct progress progress;
     llem_job *job = NULL;
     llem_result *result = NULL;
@@ -140,7 +144,7 @@ static int run_job(struct app *app, const struct args *args, llem_ctx *ctx,
     char title[640];
     int code;
 
-    progress_init(&progress, mode, stderr, &app->err);
+    progress_init(&progress, args->progress, stderr, &app->err);
     progress.verbose = args->verbose;
     signals_catch();
     if (llem_job_start(&job, ctx, config, &opts, &err) < 0) {
@@ -206,6 +210,7 @@ static int run(struct app *app, void *p)
     ctx = make_context(app);
     if (!ctx)
         return EXIT_FAILED;
+    args->progress = terminal_settings(app, ctx, args->progress, args->quiet != 0);
     if (llem_config_load(&config, ctx, path, args->settings.items, args->settings.count, &err) < 0)
         code = complain_error(app, ctx, &err);
     else if (args->dry_run)

@@ -64,6 +64,9 @@ int complain_error(const struct app *app, const llem_ctx *ctx, const llem_error 
 int exit_code_of(llem_errcode code);
 /* A context that logs to standard error; NULL after a complaint. */
 llem_ctx *make_context(struct app *app);
+/* What the user's configuration says of the terminal, below the command line: the log level is set,
+ * and the mode of the progress display returned (NULL: auto). */
+const char *terminal_settings(struct app *app, llem_ctx *ctx, const char *progress, bool quiet);
 
 /* ---- signals ------------------------------------------------------------------------------ */
 

@@ -112,8 +112,6 @@ static void print_log(void *user, enum llem_log_level level, const char *module,
     static const char *const words[] = { "error", "warning", "info", "debug" };
     const struct app *app = user;
 
-    if ((int)level > app->log_level)
-        return;
     fprintf(stderr,
             "%s%s:%s %s: ", level <= LLEM_LOG_WARNING ? app->err.color.yellow : app->err.color.dim,
             words[level], app->err.color.reset, module);
@@ -121,15 +119,21 @@ static void print_log(void *user, enum llem_log_level level, const char *module,
     fputc('\n', stderr);
 }
 
-/* LLEM_LOG_LEVEL counts where -v does not ask for more. A bad value is told when configurations are
- * read. */
-static int level_of_environment(void)
+/* A level counts where -v does not ask for more. A bad value is told when configurations are read.
+ */
+static void raise_level(struct app *app, llem_ctx *ctx, const char *word)
 {
-    const char *value = getenv("LLEM_LOG_LEVEL");
+    int level = LLEM_LOG_WARNING;
 
-    if (value && strcasecmp(value, "DEBUG") == 0)
-        return LLEM_LOG_DEBUG;
-    return value && strcasecmp(value, "INFO") == 0 ? LLEM_LOG_INFO : LLEM_LOG_WARNING;
+    if (word && strcasecmp(word, "DEBUG") == 0)
+        level = LLEM_LOG_DEBUG;
+    else if (word && strcasecmp(word, "INFO") == 0)
+        level = LLEM_LOG_INFO;
+    if (app->log_level < level)
+        app->log_level = level;
+    if (app->log_level > LLEM_LOG_DEBUG)
+        app->log_level = LLEM_LOG_DEBUG;
+    llem_ctx_set_log_level(ctx, (enum llem_log_level)app->log_level);
 }
 
 llem_ctx *make_context(struct app *app)
@@ -138,13 +142,35 @@ llem_ctx *make_context(struct app *app)
     llem_ctx *ctx = NULL;
     llem_error err = { 0 };
 
-    if (app->log_level < level_of_environment())
-        app->log_level = level_of_environment();
     if (llem_ctx_new(&ctx, &opts, &err) < 0) {
         complain_error(app, NULL, &err);
         return NULL;
     }
+    raise_level(app, ctx, getenv("LLEM_LOG_LEVEL"));
     return ctx;
+}
+
+const char *terminal_settings(struct app *app, llem_ctx *ctx, const char *progress, bool quiet)
+{
+    static const struct {
+        const char *json, *mode;
+    } modes[] = { { "\"plain\"", "plain" }, { "\"quiet\"", "none" } };
+    char *level = llem_user_setting(ctx, "ui.log_level");
+    char *mode = llem_user_setting(ctx, "ui.progress_mode");
+    char word[16];
+
+    if (level && snprintf(word, sizeof(word), "%s", level + 1) > 0) {
+        word[strcspn(word, "\"")] = 0;
+        raise_level(app, ctx, word);
+    }
+    if (!progress && quiet)
+        progress = "none";
+    for (size_t i = 0; !progress && mode && i < sizeof(modes) / sizeof(modes[0]); i++)
+        if (strcmp(modes[i].json, mode) == 0)
+            progress = modes[i].mode;
+    free(level);
+    free(mode);
+    return progress;
 }
 
 /* ---- signals ------------------------------------------------------------------------------ */

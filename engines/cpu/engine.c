@@ -88,6 +88,40 @@ static void read_settings(struct settings *s, const struct llem_value *c)
         llem_bool_at(c, "cpu.sampling.do_sample", any) && s->sampling.temperature > 0;
 }
 
+static llem_errcode need_tokenizer(struct engine *e, llem_error *err)
+{
+    const char *path;
+
+    if (e->tokenizer)
+        return LLEM_OK;
+    path = llem_path_join(&e->arena, e->dir, "tokenizer.json");
+    if (!path)
+        return llem_fail(err, LLEM_ENOMEM, "no memory for a tokenizer");
+    if (!llem_path_exists(path)) {
+        llem_fail(err, LLEM_ENOTFOUND, "the model '%s' has no tokenizer.json", e->dir);
+        return llem_hint(err,
+                         "texts cannot be tokenised without it; task.dataset.source: random needs "
+                         "no tokenizer");
+    }
+    return cpu_tokenizer_load(&e->tokenizer, path, err);
+}
+
+/* Whatever the files of the model lack is said before anyone has waited for a baseline. Of the
+ * weights only the headers are read. */
+static llem_errcode check_files(struct engine *e, llem_error *err)
+{
+    const char *source = llem_str_at(e->args.config, "task.dataset.source", "");
+    struct cpu_weights *w = NULL;
+    llem_errcode rc = LLEM_OK;
+
+    if (!e->set.dummy)
+        rc = cpu_weights_open(&w, e->dir, err);
+    cpu_weights_close(w);
+    if (rc == LLEM_OK && *source && strcmp(source, "random") != 0)
+        rc = need_tokenizer(e, err);
+    return rc;
+}
+
 static llem_errcode create(void **self, const struct llem_engine_args *args, llem_error *err)
 {
     struct engine *e = calloc(1, sizeof(*e));
@@ -100,6 +134,8 @@ static llem_errcode create(void **self, const struct llem_engine_args *args, lle
     rc = cpu_find_model(&e->arena, args->ctx, args->model_path, &e->dir, &e->revision, err);
     if (rc == LLEM_OK)
         rc = cpu_config_load(&e->config, e->dir, err);
+    if (rc == LLEM_OK)
+        rc = check_files(e, err);
     if (rc < 0) {
         llem_arena_done(&e->arena);
         free(e);
@@ -188,24 +224,6 @@ static struct llem_value *check_hardware(void *self, struct llem_arena *a)
 
 /* ---- prompts
  * ---------------------------------------------------------------------------------------- */
-
-static llem_errcode need_tokenizer(struct engine *e, llem_error *err)
-{
-    const char *path;
-
-    if (e->tokenizer)
-        return LLEM_OK;
-    path = llem_path_join(&e->arena, e->dir, "tokenizer.json");
-    if (!path)
-        return llem_fail(err, LLEM_ENOMEM, "no memory for a tokenizer");
-    if (!llem_path_exists(path)) {
-        llem_fail(err, LLEM_ENOTFOUND, "the model '%s' has no tokenizer.json", e->dir);
-        return llem_hint(err,
-                         "texts cannot be tokenised without it; task.dataset.source: random needs "
-                         "no tokenizer");
-    }
-    return cpu_tokenizer_load(&e->tokenizer, path, err);
-}
 
 static llem_errcode load_prompt(struct engine *e, const struct llem_prompt *p, size_t index,
                                 int32_t *truncated, llem_error *err)

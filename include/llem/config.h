@@ -47,6 +47,11 @@ LLEM_API char *llem_config_origin(const llem_config *c, const char *path);
  * line. Borrowed from ctx until its next load; "" if the last load succeeded. */
 LLEM_API const char *llem_config_errors(const llem_ctx *ctx);
 
+/* A setting of the user's configuration file, or of the variable above it, such as "ui.log_level",
+ * as JSON, to free(); NULL if there is no such setting or the file cannot be read (llem_config_load
+ * says why). */
+LLEM_API char *llem_user_setting(llem_ctx *ctx, const char *path);
+
 /* JSON Schema (draft 2020-12) of an experiment file with the engines this context knows, to free().
  */
 LLEM_API llem_errcode llem_config_schema(char **out, llem_ctx *ctx, llem_error *err);

@@ -42,6 +42,10 @@ typedef struct llem_ctx_opts {
 LLEM_API llem_errcode llem_ctx_new(llem_ctx **out, const llem_ctx_opts *opts, llem_error *err);
 LLEM_API void llem_ctx_free(llem_ctx *ctx); /* NULL is allowed */
 
+/* What is not as grave as level is left out of the log, here and in the experiments' worker.log.
+ * Until this is called everything is logged here, and LLEM_LOG_LEVEL decides there. */
+LLEM_API void llem_ctx_set_log_level(llem_ctx *ctx, enum llem_log_level level);
+
 /* "0.1.0" and the commit it was built from ("" if unknown). Never NULL. */
 LLEM_API const char *llem_version(void);
 LLEM_API const char *llem_commit(void);

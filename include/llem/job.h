@@ -45,9 +45,10 @@ typedef struct llem_run_opts {
     size_t size;
     const char *
         output_dir; /* results go to <output_dir>/study_<UTC>/...; NULL: as configured, ./results */
-    int skip_preflight;
-    int quick;        /* measurement.quick */
-    double timeout_s; /* of the whole experiment; 0 = as configured (600 s) */
+    int skip_preflight; /* do not ask the engine whether the hardware suffices (its check_hardware);
+                           that model, prompts and output directory are there is checked still */
+    int quick;          /* measurement.quick */
+    double timeout_s;   /* of the whole experiment; 0 = as configured (600 s) */
 } llem_run_opts;
 
 typedef struct llem_job llem_job;
@@ -82,7 +83,7 @@ typedef struct llem_experiment_args {
     const char *engine;  /* NULL: transformers */
     int n_prompts;       /* 0: 100 */
     const char *dataset; /* NULL: aienergyscore */
-    int skip_preflight;
+    int skip_preflight;  /* as in llem_run_opts */
     llem_progress_fn progress;
     void *progress_user;
     const char *output_dir;

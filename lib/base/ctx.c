@@ -36,13 +36,18 @@ void llem_log(llem_ctx *ctx, enum llem_log_level level, const char *module, cons
     struct llem_buf text = LLEM_BUF_INIT(64 * 1024);
     va_list ap;
 
-    if (!ctx || !ctx->log)
+    if (!ctx || !ctx->log || (ctx->log_level >= 0 && (int)level > ctx->log_level))
         return;
     va_start(ap, fmt);
     llem_buf_vaddf(&text, fmt, ap);
     va_end(ap);
     ctx->log(ctx->log_user, level, module, text.failed ? fmt : text.data);
     llem_buf_done(&text);
+}
+
+void llem_ctx_set_log_level(llem_ctx *ctx, enum llem_log_level level)
+{
+    ctx->log_level = (int)level;
 }
 
 const char *llem_ctx_data_path(llem_ctx *ctx, struct llem_arena *a, const char *rel)
@@ -159,6 +164,7 @@ llem_errcode llem_ctx_new(llem_ctx **out, const llem_ctx_opts *opts, llem_error 
         return llem_fail(err, LLEM_ENOMEM, "cannot make a context: out of memory");
     ctx->log = o.log;
     ctx->log_user = o.log_user;
+    ctx->log_level = -1;
     ctx->clock = &llem_system_clock;
 
     exe = llem_exe_path(&ctx->arena);

@@ -20,6 +20,7 @@ enum llem_slot {
 struct llem_ctx {
     llem_log_fn log;
     void *log_user;
+    int log_level;                  /* enum llem_log_level; -1 = never set: everything */
     const struct llem_clock *clock; /* llem_system_clock unless a test sets another */
     struct llem_arena arena;        /* strings below */
     const char *program;            /* absolute; NULL if none was found */

@@ -430,6 +430,15 @@ char *llem_config_get(const llem_config *c, const char *path)
     return v ? dump(v, LLEM_JSON_COMPACT) : NULL;
 }
 
+char *llem_user_setting(llem_ctx *ctx, const char *path)
+{
+    const struct llem_value *user = NULL, *v = NULL;
+
+    if (llem_user_config(ctx, &user, NULL) == LLEM_OK)
+        v = llem_at(user, path);
+    return v ? dump(v, LLEM_JSON_COMPACT) : NULL;
+}
+
 char *llem_config_origin(const llem_config *c, const char *path)
 {
     const struct llem_value *v = setting_at(c, path);

@@ -261,6 +261,10 @@ static llem_errcode step_preflight(struct llem_harness *h, llem_error *err)
     if (rc != LLEM_OK)
         return rc;
     h->needs_cleanup = true;
+    if (llem_bool_at(h->experiment, "skip_preflight", false)) {
+        llem_harness_note(h, "the engine's check of the hardware is skipped");
+        return LLEM_OK;
+    }
     problems = h->m->engine->check_hardware(h->engine, &h->arena);
     if (!problems || problems->kind != LLEM_LIST || problems->count == 0)
         return LLEM_OK;
@@ -569,6 +573,7 @@ static llem_errcode run_step(struct llem_harness *h, const struct step *s, llem_
 
         note_skip(h, s, reason);
         record_step(h, s, h->step_begin_ns, reason, r ? r->sentence : "");
+        llem_log(h->ctx, LLEM_LOG_INFO, "measure", "step '%s' is left out: %s", s->name, reason);
         if (s->doing && strcmp(reason, "not_applicable") != 0)
             llem_harness_tell(h, LLEM_EVENT_STEP_SKIP, r ? r->sentence : "", reason, 0, -1);
         return LLEM_OK;
@@ -587,6 +592,8 @@ static llem_errcode run_step(struct llem_harness *h, const struct step *s, llem_
     }
     if (!last)
         record_step(h, s, end_ns, NULL, rc == LLEM_OK ? h->note : own.msg);
+    llem_log(h->ctx, LLEM_LOG_INFO, "measure", "step '%s' took %.3f s%s%s", s->name,
+             (double)(end_ns - h->step_begin_ns) * 1e-9, *h->note ? ": " : "", h->note);
     if (rc == LLEM_OK && s->doing)
         llem_harness_tell(h, LLEM_EVENT_STEP_DONE, h->note, "",
                           (double)(end_ns - h->step_begin_ns) * 1e-9, -1);

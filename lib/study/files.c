@@ -348,7 +348,7 @@ static void manifest_make(struct llem_study *s, const char *started)
 
 static struct llem_value *experiment_of(struct llem_study *s, llem_ctx *ctx,
                                         const llem_config *config, const struct llem_value *tree,
-                                        bool quick)
+                                        bool quick, bool skip_preflight)
 {
     static const char *const paths[] = { "task.model", "task.dataset.source" };
     struct llem_arena *a = &s->arena;
@@ -366,6 +366,7 @@ static struct llem_value *experiment_of(struct llem_study *s, llem_ctx *ctx,
     llem_set(a, v, "n_cycles", llem_int(a, 1));
     llem_set(a, v, "order", llem_string(a, "sequential"));
     llem_set(a, v, "quick", llem_bool(a, quick));
+    llem_set(a, v, "skip_preflight", llem_bool(a, skip_preflight));
     llem_set(a, v, "config", llem_copy(a, tree));
     llem_set(a, v, "provenance", llem_config_provenance(config, a));
     for (size_t i = 0; i < LLEM_COUNT(paths); i++) {
@@ -479,7 +480,7 @@ llem_errcode llem_study_make(struct llem_study *s, llem_ctx *ctx, const llem_con
     rc = cell_fill(s, config, tree, resolution, now_ns, err);
     if (rc < 0)
         goto done;
-    experiment = experiment_of(s, ctx, config, tree, quick);
+    experiment = experiment_of(s, ctx, config, tree, quick, opts->skip_preflight);
     rc = save_in(a, s->dir, "plan.json", plan_of(s, started), err);
     if (rc == LLEM_OK)
         rc = claim_dir(s, experiment, resolution, now_ns, err);

@@ -118,7 +118,9 @@ static llem_errcode start(struct run *run, llem_error *err)
     const struct llem_runner *r = run->r;
     struct llem_arena a = LLEM_ARENA_INIT;
     const char *argv[] = { r->program, "experiment", r->dir, NULL };
-    const char *env[] = { NULL, NULL };
+    static const char *const levels[] = { "WARNING", "WARNING", "INFO", "DEBUG" };
+    const char *env[] = { NULL, NULL, NULL };
+    size_t n_env = 0;
     struct llem_process_opts opts = {
         .argv = argv,
         .env = env,
@@ -136,7 +138,9 @@ static llem_errcode start(struct run *run, llem_error *err)
         return llem_hint(err, "Set LLEM_PROGRAM to its path.");
     }
     if (r->data_dir)
-        env[0] = llem_arena_printf(&a, "LLEM_DATA_DIR=%s", r->data_dir);
+        env[n_env++] = llem_arena_printf(&a, "LLEM_DATA_DIR=%s", r->data_dir);
+    if (r->log_level >= 0 && (size_t)r->log_level < LLEM_COUNT(levels))
+        env[n_env++] = llem_arena_printf(&a, "LLEM_LOG_LEVEL=%s", levels[r->log_level]);
     rc = llem_process_start(&run->process, &opts, err);
     llem_arena_done(&a);
     return rc;

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/tap.sh"
 
 say "a run"
-run llem run $quick
+run llem run $quick --set test.request_s=0.2 # long enough for the estimate to see the CPU's load
 exits 0
 prints '^  Output tokens/s +[0-9.]+ tok/s$' "output tokens a second"
 check "output tokens a second and joules a token come first" \
@@ -137,6 +137,64 @@ done
 LLEM_LOG_LEVEL=loud run llem run $quick
 exits 2
 complains LLEM_LOG_LEVEL
+
+for level in "" -v; do
+    run llem run $quick -q $level
+    exits 0
+    check "worker.log has the steps only with -v" test "$level" = \
+        "$(grep -q "^info: measure: step 'warmup' took" "$(cat "$tmp/out")/worker.log" && echo -v)"
+done
+
+say "the user's configuration"
+mkdir -p "$XDG_CONFIG_HOME/llenergymeasure"
+user=$XDG_CONFIG_HOME/llenergymeasure/config.yaml
+echo 'ui: {progress_mode: quiet}' >"$user"
+run llem run $quick
+exits 0
+quiet
+prints 'Output tokens/s'
+run llem run $quick --progress=plain
+complains '^  Warm-up'
+run llem measure --for 0.1 --quick
+complains_not '^  Measuring'
+echo 'ui: {progress_mode: plain}' >"$user"
+run script -qec "llem run $quick" /dev/null
+exits 0
+prints 'Warm-up'
+prints_not "$(printf '\033')\\[K" "a line that moves"
+echo 'ui: {log_level: INFO}' >"$user"
+run llem run $quick -q
+check "worker.log has the steps" grep -q "^info: measure: step 'warmup' took" "$(cat "$tmp/out")/worker.log"
+run llem measure --for 0.1 --quick --progress=none
+complains "^info: measure: step 'measure' took"
+LLEM_LOG_LEVEL=WARNING run llem measure --for 0.1 --quick --progress=none
+complains_not '^info:'
+rm "$user"
+
+say "--skip-preflight"
+run llem run $quick -q --set test.fail_at=check_hardware
+exits 1
+run llem run $quick -q --set test.fail_at=check_hardware --skip-preflight
+exits 0
+json_is "$(cat "$tmp/out")/experiment.json" "d['skip_preflight']" True
+run llem run -m "$here/../../examples/sample-model" -e cpu -d builtin -n 1 --quick -q \
+    --set cpu.threads=$(($(nproc --all) + 1)) --set task.max_output_tokens=2
+exits 1
+complains 'cpu.threads is'
+run llem run -m ./nowhere -e cpu -d builtin --skip-preflight -q
+exits 1
+complains 'nowhere'
+
+say "what a model's directory lacks"
+for file in config.json tokenizer.json model.safetensors; do
+    rm -rf m
+    cp -r "$here/../../examples/sample-model" m
+    rm "m/$file"
+    run llem run -m m -e cpu -d builtin --quick --progress=json
+    exits 1
+    check "$file is missed before anything was waited for" test "$(grep -c '"step_start"' "$tmp/err")" = 1
+    complains '"step_start", "step": "preflight"'
+done
 
 say "what is missing"
 run llem run -m ./nowhere -e cpu -d builtin -q
