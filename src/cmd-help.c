@@ -2,6 +2,7 @@
  *
  * Help, made of the commands' tables.
  */
+#include <stddef.h>
 #include <string.h>
 
 #include "src/cmd.h"
@@ -129,12 +130,26 @@ void help_overview(const struct app *app, FILE *f)
             c->bold, c->reset);
 }
 
-static int run(struct app *app, void *args)
+struct args {
+    int man;
+};
+
+static const struct opt options[] = {
+    { 0, "man", OPT_FLAG, OPT_HIDDEN, offsetof(struct args, man),
+      .help = "print the manual page as roff" },
+    { .name = NULL },
+};
+
+static int run(struct app *app, void *p)
 {
+    const struct args *args = p;
     const char *name = app->parse.rest[0];
     const struct cmd *cmd;
 
-    (void)args;
+    if (args->man) {
+        man_page(stdout);
+        return EXIT_DONE;
+    }
     if (!name) {
         help_overview(app, stdout);
         return EXIT_DONE;
@@ -165,5 +180,7 @@ const struct cmd cmd_help = {
     .description =
         "Without COMMAND: what commands there are. 'llem COMMAND -h' shows the options only.",
     .examples = "llem help run",
+    .options = options,
+    .args_size = sizeof(struct args),
     .run = run,
 };

@@ -51,6 +51,9 @@ void help_overview(const struct app *app, FILE *f);
 void help_short(const struct app *app, const struct cmd *cmd, FILE *f);
 void help_long(const struct app *app, const struct cmd *cmd, FILE *f);
 
+/* man.c: the manual page, as roff */
+void man_page(FILE *f);
+
 /* ---- errors ------------------------------------------------------------------------------- */
 
 /* "llem: sentence" on standard error; returns EXIT_FAILED. */

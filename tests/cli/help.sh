@@ -33,6 +33,38 @@ COLUMNS=120 run llem help run
 check "help uses a wider terminal, up to 100 columns" \
     python3 -c "import sys; sys.exit(not 80 < max(len(l.rstrip('\n')) for l in open('$tmp/out')) <= 100)"
 
+say "the manual page"
+run llem help --man
+exits 0
+quiet
+cp "$tmp/out" "$tmp/llem.1"
+check "is the one that is installed" cmp "$tmp/llem.1" "$build/llem.1"
+for command_name in run measure show verify config help; do
+    check "has the command $command_name" grep -qx "\.SS llem $command_name" "$tmp/llem.1"
+    for option in $(llem $command_name -h | grep -oE '^  (-.,|   ) --[a-z-]+' | grep -oE '[a-z-]+$' | sed 's/^--//'); do
+        [ "$option" = help ] && continue
+        check "has --$option" grep -q "\\\\fB\\\\-\\\\-$(echo "$option" | sed 's/-/\\\\-/g')\\\\fR" "$tmp/llem.1"
+    done
+done
+sed -n 's/^\.B \([0-9]*\)$/\1/p' "$tmp/llem.1" >"$tmp/out"
+sed -n 's/^| \([0-9]*\) |.*/\1/p' "$here/../../docs/exit-codes.md" >"$tmp/err"
+check "has every exit status" test -s "$tmp/out" -a "$(cat "$tmp/out")" = "$(cat "$tmp/err")"
+: >"$tmp/err"
+if command -v groff >/dev/null && groff -man -Tascii -z /dev/null 2>/dev/null; then
+    run groff -man -ww -Tascii "$tmp/llem.1"
+    exits 0
+    quiet
+    prints '\[OPTIONS\] -m MODEL'
+else
+    skip "is good roff" "groff is not here"
+fi
+if command -v mandoc >/dev/null; then
+    run mandoc -T lint -W warning "$tmp/llem.1"
+    check "satisfies mandoc" sh -c "! grep -v 'missing date' '$tmp/out' | grep -q ."
+else
+    skip "satisfies mandoc" "it is not here"
+fi
+
 say "version"
 run llem --version
 exits 0
