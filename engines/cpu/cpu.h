@@ -303,6 +303,8 @@ llem_errcode cpu_state_new(struct cpu_state **out, const struct cpu_state_opts *
 void cpu_state_free(struct cpu_state *s); /* NULL is allowed */
 uint64_t cpu_state_bytes(const struct cpu_config *c, int rows, int positions, int max_tokens,
                          int threads);
+/* Of which the key/value cache. */
+uint64_t cpu_cache_bytes(const struct cpu_config *c, int rows, int positions);
 /* Compute count tokens (at most max_tokens); those of one row stand in order. Allocates nothing. */
 void cpu_forward(struct cpu_state *s, const struct cpu_token *tokens, int count);
 /* Logits row r of the last forward: vocab of them, the caller's to change. */

@@ -419,6 +419,11 @@ static struct llem_value *describe_effective(const struct engine *e, struct llem
 
     llem_set(a, m, "dtype", llem_string(a, dtype_name(dtype)));
     llem_set(a, m, "kv_cache_dtype", llem_string(a, "float32"));
+    /* Without a limit of the output the cache is taken as it fills, so its size is not told. */
+    if (e->state && e->set.max_output > 0)
+        llem_set(
+            a, m, "kv_cache_bytes",
+            llem_int(a, (int64_t)cpu_cache_bytes(&e->config, e->state_rows, e->state_positions)));
     llem_set(a, m, "threads", llem_int(a, e->set.threads));
     llem_set(a, m, "batch_size", llem_int(a, e->set.batch_size));
     llem_set(a, m, "load_format", llem_string(a, e->set.dummy ? "dummy" : "auto"));

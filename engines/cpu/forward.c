@@ -79,6 +79,11 @@ static struct plan make_plan(const struct cpu_config *c, int rows, int positions
     return p;
 }
 
+uint64_t cpu_cache_bytes(const struct cpu_config *c, int rows, int positions)
+{
+    return 2 * sizeof(float) * (uint64_t)make_plan(c, rows, positions, 1, 1).kv_floats;
+}
+
 uint64_t cpu_state_bytes(const struct cpu_config *c, int rows, int positions, int max_tokens,
                          int threads)
 {

@@ -62,7 +62,7 @@ echo $! >"$tmp/engine/pid"
 "$fakes/fake-load" "$tmp/engine/trace" 80 --tree "$(cat "$tmp/engine/pid")" 400 &
 engine_follower=$!
 
-mkdir -p "$tmp/sys"
+mkdir -p "$tmp/sys" "$tmp/cpu"
 scenario rapl <<EOF
 zone intel-rapl:0
   name package-0
@@ -85,6 +85,10 @@ wait_for 5 test -s "$tmp/rapl/ready"
 LLEM_SYSFS=$tmp/sys llem measure --quick --progress=none -o "$tmp/rapl/out" --for 2 \
     >"$tmp/rapl/stdout" 2>"$tmp/rapl/stderr" </dev/null &
 echo $! >"$tmp/rapl/pid"
+
+LLEM_SYSFS=$tmp/sys llem run "$here/../../examples/quickstart.yaml" -n 50 --quick --progress=none -o "$tmp/cpu/out" \
+    >"$tmp/cpu/stdout" 2>"$tmp/cpu/stderr" </dev/null &
+echo $! >"$tmp/cpu/pid"
 
 # ---- what goes wrong ---------------------------------------------------------------------------
 
@@ -164,13 +168,27 @@ json_is "$environment" "[d['hardware']['thermal'][k] > 0 for k in ('temperature_
 
 finish rapl
 exits 0
-kill $powercap
 # 30 W over 2 s; the counter wraps each 20 J. psys and the twin are not added.
 json_is "$tmp/rapl/out/result.json" "abs(d['total_energy_j'] - 60) < 1" True
 json_is "$tmp/rapl/out/recording/recording.json" \
     "sorted(d['domains'][i]['id'] for i in d['charged']['domains'])" "['dram:0', 'package:0']"
 json_is "$tmp/rapl/out/result.json" "d['quantities']['total_energy_j']['u_sys'], d['quantities']['total_energy_j']['u_sys_reason']" \
     "(None, 'gain_unknown')"
+
+finish cpu
+exits 0
+kill $powercap
+result=$(echo "$tmp"/cpu/out/study_*/001_*/result.json)
+json_is "$result" "d['energy_quality'], d['energy_scope'], abs(d['energy']['mean_power_w'] - 30) < 2" \
+    "('measured', ['package:0', 'dram:0'], True)"
+json_is "$result" "[k for k, v in d['energy_breakdown'].items() if v is None]" "[]"
+json_is "$result" "[k for k, v in d['latency_stats'].items() if v is None]" "[]"
+# What a CPU without a throttle counter, a paged cache or padding cannot tell; and nothing else.
+json_is "$result" "[k for k in d if d[k] is None]" \
+    "['steady_state_window', 'multi_gpu', 'warmup_excluded_samples', 'thermal_throttle', 'energy_estimated_j', 'energy_estimated']"
+json_is "$result" "sorted(k for part in d['extended_metrics'].values() if part and not isinstance(part, float) for k, v in part.items() if v is None)" \
+    "['kv_cache_blocks_total', 'kv_cache_blocks_used', 'memory_bandwidth_utilisation', 'model_memory_utilisation', 'padding_overhead', 'sm_utilisation_mean', 'total_vram_mb']"
+json_is "$result" "[p for p, q in d['quantities'].items() if q['value'] is None]" "[]"
 
 reasons="[w['reason'] for w in d['measurement_warnings_detail']]"
 finish lost

@@ -181,6 +181,13 @@ static void a_pass_gives_a_receipt_for_every_request(void **state)
     assert_true(llem_real_at(loaded, "load_s", -1) >= 0);
     assert_string_equal(llem_str_at(loaded, "effective.dtype", ""), "float32");
     assert_int_equal(llem_int_at(loaded, "effective.threads", 0), 2);
+    /* Keys and values, in float, of whole positions of every row and layer. */
+    assert_true(llem_int_at(loaded, "effective.kv_cache_bytes", 0) > 0);
+    assert_int_equal(llem_int_at(loaded, "effective.kv_cache_bytes", 0) %
+                         (2 * 4 * 2 * llem_int_at(loaded, "model.num_layers", 0) *
+                          llem_int_at(loaded, "model.num_kv_heads", 0) *
+                          llem_int_at(loaded, "model.head_size", 0)),
+                     0);
     assert_int_equal(llem_int_at(loaded, "effective.batch_size", 0), 2);
     assert_string_equal(llem_str_at(loaded, "model.architecture", ""), "LlamaForCausalLM");
     assert_int_equal(llem_int_at(loaded, "model.hidden_size", 0), 64);
