@@ -110,7 +110,8 @@ static void json_event(struct progress *p, const llem_event *e)
     if (e->type <= LLEM_EVENT_NONE || e->type >= LLEM_EVENT_FINISHED)
         return;
     fprintf(p->f, "{\"event\": \"%s\"", names[e->type]);
-    json_text(p->f, "step", e->step);
+    /* Readings travel without their step, as they must not allocate; they are of one only. */
+    json_text(p->f, "step", e->type == LLEM_EVENT_LIVE ? "measure" : e->step);
     if (e->type == LLEM_EVENT_STEP_START)
         json_text(p->f, "description", step_name(e->step));
     if (e->type == LLEM_EVENT_STARTED)

@@ -321,7 +321,7 @@ static llem_errcode step_baseline(struct llem_harness *h, llem_error *err)
             llem_harness_sleep_until(h, end - now > LLEM_NS_PER_S ? now + LLEM_NS_PER_S : end, err);
         now = llem_now_ns(h->clock);
         llem_harness_tell(h, LLEM_EVENT_STEP_UPDATE, "", "", (double)(now - begin) * 1e-9,
-                          (double)(now - begin) * 1e-9 / seconds);
+                          fmin((double)(now - begin) * 1e-9 / seconds, 1));
     }
     llem_watch_pace(h->watch, LLEM_PACE_LOAD);
     if (rc != LLEM_OK)
