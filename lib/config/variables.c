@@ -144,7 +144,8 @@ struct llem_value *llem_variables_in_force(llem_ctx *ctx, struct llem_arena *a)
 static bool is_family(const char *name)
 {
     static const char *const families[] = { "LLEM_RUNNER_", "LLEM_IMAGE_", "LLEM_PYTHON_",
-                                            "LLEM_TEST_",   "LLEM_FAKE_",  "LLEM_FAIL_" };
+                                            "LLEM_TEST_",   "LLEM_FAKE_",  "LLEM_FAIL_",
+                                            "LLEM_BENCH_" };
 
     for (size_t i = 0; i < LLEM_COUNT(families); i++) {
         if (llem_starts_with(name, families[i]))
