@@ -38,7 +38,7 @@ static void free_engines(void *data)
     free(e);
 }
 
-static const struct llem_engine_class *table_of(const char *name)
+const struct llem_engine_class *llem_engine_builtin(const char *name)
 {
     for (size_t i = 0; i < LLEM_COUNT(builtin); i++) {
         if (strcmp(builtin[i]->name, name) == 0 && builtin[i]->create)
@@ -116,7 +116,7 @@ static llem_errcode read_engine(llem_ctx *ctx, struct engines *e, const char *di
     info->help = llem_str_at(yaml, "help", "");
     info->hidden = llem_bool_at(yaml, "hidden", false);
     info->yaml = yaml;
-    info->table = table_of(info->name);
+    info->table = llem_engine_builtin(info->name);
     for (size_t i = 0; i < e->count; i++) {
         if (strcmp(e->list[i].name, info->name) == 0) {
             llem_log(ctx, LLEM_LOG_INFO, "engine", "%s is not used: %s comes first", path,

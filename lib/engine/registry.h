@@ -20,6 +20,8 @@ struct llem_engine_info {
     bool hidden;
 };
 
+/* The table of a built-in engine; NULL if there is none of that name. Reads no file. */
+const struct llem_engine_class *llem_engine_builtin(const char *name);
 /* Loaded once per context. */
 llem_errcode llem_engines(llem_ctx *ctx, const struct llem_engine_info **out, size_t *count,
                           llem_error *err);

@@ -46,9 +46,16 @@ static llem_errcode load(struct llem_arena *a, struct llem_value **out, const ch
 static llem_errcode find_engine(llem_ctx *ctx, const char *name,
                                 const struct llem_engine_class **out, llem_error *err)
 {
+    const struct llem_engine_class *table = llem_engine_builtin(name);
     const struct llem_engine_info *info;
-    llem_errcode rc = llem_engine_find(&info, ctx, name, err);
+    llem_errcode rc;
 
+    /* The runner has checked the settings; a built-in engine needs no engine.yaml any more. */
+    if (table) {
+        *out = table;
+        return LLEM_OK;
+    }
+    rc = llem_engine_find(&info, ctx, name, err);
     if (rc < 0)
         return rc;
     if (!info)
