@@ -124,7 +124,10 @@ const struct llem_clock *test_clock_new(int64_t start_ns)
             pthread_cond_init(&vc.threads[i].wake, NULL);
         vc.made = true;
     }
+    pthread_mutex_lock(&vc.lock);
     vc.now_ns = vc.start_ns = start_ns;
+    me(); /* else time would go on without the caller once another thread sleeps */
+    pthread_mutex_unlock(&vc.lock);
     return &virtual_clock;
 }
 
