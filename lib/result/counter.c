@@ -265,13 +265,12 @@ size_t llem__counter_powers(const struct llem__counter *c, struct llem_arena *a,
 
 /* ---- the window --------------------------------------------------------------------------- */
 
-static void none(struct llem__estimate *e, enum llem__method m, const char *reason)
+void llem__estimate_none(struct llem__estimate *e, enum llem__method m)
 {
     const double nan_ = (double)NAN;
 
     *e = (struct llem__estimate){
         .method = m,
-        .reason = reason,
         .e_j = nan_,
         .u_stat_j = nan_,
         .window_j = nan_,
@@ -284,7 +283,6 @@ static void none(struct llem__estimate *e, enum llem__method m, const char *reas
         .guard_after_s = nan_,
         .half_before_s = nan_,
         .half_after_s = nan_,
-        .u_alias_j = 0,
     };
 }
 
@@ -361,7 +359,7 @@ static void by_ticks(struct llem__estimate *e, struct llem_arena *a, const struc
     size_t i = SIZE_MAX, j = SIZE_MAX, first, last;
     int terms;
 
-    none(e, LLEM__COUNTER_TICKS, NULL);
+    llem__estimate_none(e, LLEM__COUNTER_TICKS);
     for (size_t k = 0; k < c->n_ticks; k++) {
         if (t[k].tau_s + t[k].half_s <= 0)
             i = k;
@@ -432,7 +430,7 @@ static void by_interpolation(struct llem__estimate *e, struct llem_arena *a,
     double at[2] = { 0, t1_s }, value[2], *y, sd, u2 = 0;
     size_t n;
 
-    none(e, LLEM__COUNTER_INTERPOLATED, NULL);
+    llem__estimate_none(e, LLEM__COUNTER_INTERPOLATED);
     for (int k = 0; k < 2; k++) {
         if (edge[k] == SIZE_MAX || edge[k] + 1 >= c->n_ticks) {
             e->reason = k == 0 ? "head_too_short" : "tail_too_short";
@@ -470,7 +468,7 @@ static void by_difference(struct llem__estimate *e, const struct llem__counter *
     double gap0, gap1, limit, load_w, before_w, after_w, t = c->period_s;
     double c_head, c_tail;
 
-    none(e, LLEM__COUNTER_DIFFERENCE, NULL);
+    llem__estimate_none(e, LLEM__COUNTER_DIFFERENCE);
     if (a == SIZE_MAX) {
         e->reason = "head_too_short";
         return;
@@ -520,7 +518,7 @@ void llem__estimate_counter(struct llem__estimate *e, struct llem_arena *a,
     double tail_s = seconds(w->t0_ns, w->tail_ns), still_s, longest = 0, mean_gap;
     size_t in_window = 0;
 
-    none(e, LLEM__COUNTER_TICKS, NULL);
+    llem__estimate_none(e, LLEM__COUNTER_TICKS);
     if (c->n_good == 0) {
         e->reason = c->n_garbage ? "sensor_garbage" : c->n_failed ? "device_lost" : "no_sensor";
         return;

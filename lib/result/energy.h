@@ -128,6 +128,9 @@ void llem__kind_test(struct llem__kind_test *out, struct llem_arena *a,
                      const struct llem__counter *c, const struct llem__power *instant,
                      const struct llem__window *w, const struct llem__device *d);
 
+/* No figure yet: the method, and NaN for whatever it may find. */
+void llem__estimate_none(struct llem__estimate *e, enum llem__method m);
+
 /* By the counter: ticks with idle edges where there are some, interpolation or plain difference
  * else. */
 void llem__estimate_counter(struct llem__estimate *e, struct llem_arena *a,

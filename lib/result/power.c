@@ -140,27 +140,6 @@ static bool unusable(struct llem__estimate *e, const struct llem__power *p, doub
     return e->reason != NULL;
 }
 
-static void none(struct llem__estimate *e, enum llem__method m)
-{
-    const double nan_ = (double)NAN;
-
-    *e = (struct llem__estimate){
-        .method = m,
-        .e_j = nan_,
-        .u_stat_j = nan_,
-        .window_j = nan_,
-        .u_window_j = nan_,
-        .before_w = nan_,
-        .after_w = nan_,
-        .u_before_w = nan_,
-        .u_after_w = nan_,
-        .guard_before_s = nan_,
-        .guard_after_s = nan_,
-        .half_before_s = nan_,
-        .half_after_s = nan_,
-    };
-}
-
 /* Mean of the settled readings in a span, with its uncertainty; false if the span is too short. */
 static bool settled(const struct llem__power *p, struct llem_arena *a, double from_s, double to_s,
                     double *mean_w, double *u_w, double *sd_w)
@@ -200,7 +179,7 @@ void llem__estimate_average(struct llem__estimate *e, struct llem_arena *a,
            lag_s = (avg_s + t) / 2;
     double sd_before = 0, sd_after, steps = 0, limit;
 
-    none(e, LLEM__POWER_AVERAGE);
+    llem__estimate_none(e, LLEM__POWER_AVERAGE);
     if (unusable(e, p, t1_s))
         return;
     if (!settled(p, a, t1_s + avg_s + t, tail_s, &e->after_w, &e->u_after_w, &sd_after)) {
@@ -249,7 +228,7 @@ void llem__estimate_instant(struct llem__estimate *e, struct llem_arena *a,
     bool idle;
     size_t n;
 
-    none(e, LLEM__POWER_INSTANT);
+    llem__estimate_none(e, LLEM__POWER_INSTANT);
     if (unusable(e, p, t1_s))
         return;
     n = llem__power_means(p, a, 0, t1_s, t, &y);
