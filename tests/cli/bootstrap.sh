@@ -25,6 +25,13 @@ prints '^libfyaml-dev$'
 prints '^libcmocka-dev$'
 check "each is named once" test "$(sort "$tmp/out" | uniq -d | wc -l)" = 0
 
+say "where a release has another name for it"
+printf 'ID=ubuntu\nVERSION_ID="22.04"\n' >"$tmp/os-release"
+run env OS_RELEASE="$tmp/os-release" "$boot" list campaign
+exits 0
+prints '^libclang-common-14-dev$'
+check "the usual name is not asked for" test "$(grep -c libclang-rt "$tmp/out")" = 0
+
 say "two packages are missing"
 run env PATH="$fake" "$boot" run build
 exits 0
