@@ -8,6 +8,8 @@
 #ifndef LLEM_ENGINES_CPU_CPU_H
 #define LLEM_ENGINES_CPU_CPU_H
 
+#include <stdatomic.h>
+
 #include "lib/base/base.h"
 #include "lib/base/clock.h"
 #include "lib/base/ctx.h"
@@ -380,6 +382,7 @@ struct cpu_generate {
     void *user;
     struct cpu_step *steps; /* appended to; NULL = not wanted */
     size_t n_steps, max_steps;
+    _Atomic int64_t *output; /* counts the tokens as they come; NULL = not wanted */
 };
 /* Run the requests as one batch: prompts first, in steps of at most max_tokens, then token by token
  * until each has ended. Rows that have ended cost nothing. Allocates nothing. LLEM_ECANCELED if

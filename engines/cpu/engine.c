@@ -50,6 +50,7 @@ struct engine {
     int state_rows, state_positions;
     bool state_has_blas;
     double last_fraction;
+    _Atomic int64_t output; /* tokens so far */
 };
 
 /* ---- making
@@ -629,6 +630,7 @@ static llem_errcode run_init(struct run *r, struct engine *e, const int32_t *ind
         .user = e,
         .steps = take(r, steps, sizeof(struct cpu_step)),
         .max_steps = steps,
+        .output = &e->output,
     };
     if (!r->failed) {
         struct cpu_candidate *candidates =
@@ -813,6 +815,13 @@ static llem_errcode run_inference(void *self, const struct llem_pass *pass,
     return LLEM_OK;
 }
 
+static int64_t output_so_far(void *self)
+{
+    const struct engine *e = self;
+
+    return atomic_load_explicit(&e->output, memory_order_relaxed);
+}
+
 static struct llem_value *capture_observed_params(void *self, struct llem_arena *a)
 {
     struct engine *e = self;
@@ -868,6 +877,7 @@ const struct llem_engine_class llem_engine_cpu = {
     .run_warmup_prompt = run_warmup_prompt,
     .synchronize = llem_engine_host_sync,
     .run_inference = run_inference,
+    .output_so_far = output_so_far,
     .capture_observed_params = capture_observed_params,
     .cleanup = cleanup,
     .destroy = destroy,

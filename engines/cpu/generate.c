@@ -64,6 +64,8 @@ static void step(struct cpu_generate *g, struct cpu_request *requests, int count
         if (ends(g, g->chosen[i]))
             r->finish = CPU_FINISH_STOP;
     }
+    if (g->output)
+        atomic_fetch_add_explicit(g->output, wanted, memory_order_relaxed);
     if (g->steps && g->n_steps < g->max_steps)
         g->steps[g->n_steps++] = (struct cpu_step){ begin, end, prefill, count - prefill, batch };
 }

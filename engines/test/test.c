@@ -26,6 +26,7 @@ struct test_engine {
     size_t n_prompts;
     int32_t *prompt_tokens;
     int64_t *token_ns;
+    _Atomic int64_t output; /* tokens of the requests that are done */
 };
 
 /* Kinds as workers name them, and what the client makes of each. */
@@ -349,6 +350,7 @@ static llem_errcode test_run_inference(void *self, const struct llem_pass *pass,
     for (size_t i = 0; i < n && rc == LLEM_OK; i++) {
         rc = spend(e, e->request_s, err);
         edges[i + 1] = llem_now_ns(clock);
+        atomic_fetch_add(&e->output, e->output_tokens);
     }
     out->t_end_ns = llem_now_ns(clock);
     if (rc != LLEM_OK)
@@ -367,6 +369,13 @@ static llem_errcode test_run_inference(void *self, const struct llem_pass *pass,
 done:
     free(edges);
     return rc;
+}
+
+static int64_t test_output_so_far(void *self)
+{
+    const struct test_engine *e = self;
+
+    return e->receipts ? atomic_load(&e->output) : LLEM_UNKNOWN;
 }
 
 static struct llem_value *test_capture_observed_params(void *self, struct llem_arena *a)
@@ -401,6 +410,7 @@ const struct llem_engine_class llem_engine_test = {
     .run_warmup_prompt = test_run_warmup_prompt,
     .synchronize = test_synchronize,
     .run_inference = test_run_inference,
+    .output_so_far = test_output_so_far,
     .capture_observed_params = test_capture_observed_params,
     .cleanup = test_cleanup,
     .destroy = test_destroy,

@@ -34,3 +34,9 @@ llem_errcode llem_engine_host_sync(void *self, int64_t *t_ns, llem_error *err)
     *t_ns = llem_now_ns(&llem_system_clock);
     return LLEM_OK;
 }
+
+int64_t llem_engine_output_unknown(void *self)
+{
+    (void)self;
+    return LLEM_UNKNOWN;
+}

@@ -107,6 +107,10 @@ struct llem_engine_class {
     llem_errcode (*run_inference)(void *self, const struct llem_pass *pass,
                                   const struct llem_receipts *receipts, struct llem_inference *out,
                                   llem_error *err);
+    /* Output tokens since the engine was made, warm-up and all, never less than before;
+     * LLEM_UNKNOWN if it cannot tell while it works. For the live line: another thread calls it
+     * inside the window, so it reads one atomic and does nothing else. */
+    int64_t (*output_so_far)(void *self);
     /* {engine_params: {}, sampling_params: {}}; never fails. */
     struct llem_value *(*capture_observed_params)(void *self, struct llem_arena *a);
     void (*cleanup)(
@@ -119,6 +123,7 @@ struct llem_value *llem_engine_no_errors(void *self, struct llem_arena *a);
 llem_errcode llem_engine_cpu_device(void *self, struct llem_arena *a, struct llem_value **devices,
                                     llem_error *err);
 llem_errcode llem_engine_host_sync(void *self, int64_t *t_ns, llem_error *err);
+int64_t llem_engine_output_unknown(void *self);
 
 extern const struct llem_engine_class llem_engine_cpu;
 extern const struct llem_engine_class llem_engine_test;

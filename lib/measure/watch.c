@@ -27,6 +27,7 @@ enum {
     MAX_LIVE = 64,
     MAX_FIELDS = 32,     /* of a domain whose faults are told apart */
     READY_SECONDS = 120, /* pages touched before the thread starts */
+    LIVE_SPAN = 8,       /* live lines that tokens per second are a mean over: two seconds */
     LOST_AFTER = 50, /* failed reads in a row, after which a domain is asked ten times a second */
 };
 
@@ -78,6 +79,13 @@ struct llem_watch {
     /* Live lines: written by the harness while live_begin_ns is 0. */
     uint16_t live[MAX_LIVE];
     size_t n_live;
+    int64_t (*output_so_far)(void *engine);
+    void *engine;
+    /* The last lines in a ring, the first of all being the begin. */
+    struct output {
+        int64_t t_ns, tokens;
+    } outputs[LIVE_SPAN];
+    size_t n_outputs;
     _Atomic int64_t live_begin_ns;
     _Atomic int telling; /* the callback is running */
     int64_t live_next_ns;
@@ -226,6 +234,21 @@ static double live_power(struct domain *d)
     return d->live_w;
 }
 
+/* Output tokens a second over the last lines. NaN = not known, or too early to say. */
+static double live_tokens(struct llem_watch *w, int64_t now)
+{
+    struct output last = { now, w->output_so_far(w->engine) };
+    struct output *oldest = &w->outputs[w->n_outputs < LIVE_SPAN ? 0 : w->n_outputs % LIVE_SPAN];
+    double rate = NAN;
+
+    if (last.tokens < 0 || now - oldest->t_ns < live_period_ns / 2)
+        return NAN;
+    if (oldest->tokens >= 0)
+        rate = (double)(last.tokens - oldest->tokens) / ((double)(now - oldest->t_ns) * 1e-9);
+    w->outputs[w->n_outputs++ % LIVE_SPAN] = last;
+    return rate;
+}
+
 static void tell(struct llem_watch *w, int64_t begin_ns, int64_t now)
 {
     llem_event e = { .type = LLEM_EVENT_LIVE, .step = "measure", .text = "", .reason = "" };
@@ -244,7 +267,7 @@ static void tell(struct llem_watch *w, int64_t begin_ns, int64_t now)
     e.elapsed_s = (double)(now - begin_ns) * 1e-9;
     e.fraction = -1;
     e.temperature_c = hottest;
-    e.tokens_per_s = NAN;
+    e.tokens_per_s = live_tokens(w, now);
     w->event(w->event_user, &e);
 }
 
@@ -454,19 +477,24 @@ void llem_watch_edge_until(struct llem_watch *w, int64_t t_ns)
     atomic_store(&w->edge_until_ns, t_ns);
 }
 
-void llem_watch_live(struct llem_watch *w, const uint16_t *domains, size_t n, int64_t begin_ns)
+void llem_watch_live(struct llem_watch *w, const struct llem_live *live)
 {
-    if (n == 0) {
+    if (!live) {
         atomic_store(&w->live_begin_ns, 0);
         /* Whoever listens hears one thread at a time. */
         while (atomic_load(&w->telling))
             w->clock->sleep_until_ns(w->clock->self, llem_now_ns(w->clock) + MS / 10);
         return;
     }
-    w->n_live = n < MAX_LIVE ? n : MAX_LIVE;
-    memcpy(w->live, domains, w->n_live * sizeof(*domains));
+    w->n_live = live->n_domains < MAX_LIVE ? live->n_domains : MAX_LIVE;
+    if (w->n_live)
+        memcpy(w->live, live->domains, w->n_live * sizeof(*w->live));
+    w->output_so_far = live->output_so_far;
+    w->engine = live->engine;
+    w->outputs[0] = (struct output){ live->begin_ns, w->output_so_far(w->engine) };
+    w->n_outputs = 1;
     w->live_next_ns = 0;
-    atomic_store(&w->live_begin_ns, begin_ns);
+    atomic_store(&w->live_begin_ns, live->begin_ns);
 }
 
 void llem_watch_stop(struct llem_watch *w)

@@ -43,6 +43,15 @@ struct llem_watched {
 
 struct llem_watch;
 
+/* What a live line tells of. */
+struct llem_live {
+    int64_t begin_ns;        /* of the window */
+    const uint16_t *domains; /* their watts and the hottest of them; copied */
+    size_t n_domains;
+    int64_t (*output_so_far)(void *engine); /* of the engine table */
+    void *engine;
+};
+
 struct llem_watch_opts {
     const struct llem_clock *clock;
     const struct llem_watched *sensors; /* copied */
@@ -59,9 +68,8 @@ llem_errcode llem_watch_start(struct llem_watch **out, const struct llem_watch_o
 void llem_watch_pace(struct llem_watch *w, enum llem_pace pace);
 /* Read as at an edge until t_ns, then steadily. */
 void llem_watch_edge_until(struct llem_watch *w, int64_t t_ns);
-/* Live lines from now on, for these domains: begin_ns is the window's begin. n = 0 ends them, after
- * a line that is being told. */
-void llem_watch_live(struct llem_watch *w, const uint16_t *domains, size_t n, int64_t begin_ns);
+/* Live lines from now on. NULL ends them, after a line that is being told. */
+void llem_watch_live(struct llem_watch *w, const struct llem_live *live);
 /* Join the thread. Idempotent; NULL is allowed. The rows below may be read afterwards. */
 void llem_watch_stop(struct llem_watch *w);
 void llem_watch_free(struct llem_watch *w); /* stops; NULL is allowed */

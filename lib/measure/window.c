@@ -314,15 +314,21 @@ static void write_totals(struct llem_harness *h, const struct llem_inference *ou
 static llem_errcode run_work(struct llem_harness *h, const struct llem_pass *pass, struct marks *m,
                              struct llem_inference *out, llem_error *err)
 {
+    struct llem_live live = { .domains = h->charged_domains,
+                              .n_domains = h->n_charged,
+                              .output_so_far = llem_engine_output_unknown };
     llem_errcode rc = LLEM_OK;
 
-    if (!h->work)
+    if (!h->work) {
         rc = h->m->engine->synchronize(h->engine, &m->sync_before, err);
+        live.output_so_far = h->m->engine->output_so_far;
+        live.engine = h->engine;
+    }
     if (rc != LLEM_OK)
         return err ? llem_context(err, "synchronising before the window") : rc;
-    m->sent = llem_now_ns(h->clock);
+    live.begin_ns = m->sent = llem_now_ns(h->clock);
     if (h->watch) {
-        llem_watch_live(h->watch, h->charged_domains, h->n_charged, m->sent);
+        llem_watch_live(h->watch, &live);
         llem_watch_edge_until(h->watch, m->sent + (int64_t)(LLEM_EDGE_S * 1e9));
     }
     if (h->work) {
@@ -335,7 +341,7 @@ static llem_errcode run_work(struct llem_harness *h, const struct llem_pass *pas
     m->received = llem_now_ns(h->clock);
     if (h->watch) {
         llem_watch_pace(h->watch, LLEM_PACE_EDGE);
-        llem_watch_live(h->watch, NULL, 0, 0);
+        llem_watch_live(h->watch, NULL);
     }
     if (h->work) {
         m->begin = m->sent;

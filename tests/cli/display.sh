@@ -64,6 +64,7 @@ for columns in 40 80 120; do
     prints '^  Output tokens/s'
     prints '^Saved: '
     check "the spinner was there" grep -q '⠹' "$tmp/raw"
+    check "tokens as they come" grep -Eq ' [1-9][0-9]* tok/s' "$tmp/raw"
     if [ $columns -ge 80 ]; then
         python3 - "$tmp/raw" $columns >"$tmp/err" <<'PY'
 import re, sys

@@ -52,7 +52,7 @@ exits 0
 check "results go there" grep -q '^deep/er/study_' "$tmp/out"
 
 say "--progress=json"
-run llem run $quick --progress=json
+run llem run $quick --progress=json --set test.request_s=0.2
 exits 0
 check "every line is a JSON object with an event" python3 -c "
 import json
@@ -67,6 +67,7 @@ for step in 'baseline', 'thermal_floor':
     assert step in ends, step
 assert all(e['elapsed_sec'] >= 0 for e in events if e['event'] == 'step_done')
 assert all(e['reason'] and e['text'] for e in events if e['event'] == 'step_skip')
+assert any(e.get('tokens_per_s', 0) > 0 for e in events if e['event'] == 'live')
 "
 prints 'Output tokens/s'
 

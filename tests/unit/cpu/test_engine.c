@@ -135,12 +135,14 @@ static struct llem_inference run(struct rig *r, const int32_t *indices, size_t c
 {
     struct llem_receipts receipts = { on_request, on_step, got };
     struct llem_pass pass = { .id = 0, .indices = indices, .count = count, .repeats = repeats };
+    int64_t before = llem_engine_cpu.output_so_far(r->engine);
     struct llem_inference out;
     llem_error err = { 0 };
 
     memset(got, 0, sizeof(*got));
     if (llem_engine_cpu.run_inference(r->engine, &pass, &receipts, &out, &err) < 0)
         fail_msg("%s", err.msg);
+    assert_int_equal(llem_engine_cpu.output_so_far(r->engine) - before, out.output_tokens);
     return out;
 }
 

@@ -302,6 +302,7 @@ static void check_batch_against_single(const char *model, bool sample)
     int64_t ns[ROWS][NEW_TOKENS];
     struct cpu_request batch[ROWS], single[ROWS];
     struct cpu_step steps[256];
+    _Atomic int64_t counted = 0;
     struct rig r;
     int p, prefill = 0, decode = 0, outputs = 0, inputs = 0;
     size_t i;
@@ -319,6 +320,7 @@ static void check_batch_against_single(const char *model, bool sample)
     make_prompts(prompts, single, alone, ns);
     r.g.steps = steps;
     r.g.max_steps = LLEM_COUNT(steps);
+    r.g.output = &counted;
     r.g.max_tokens = 50; /* steps end in the middle of prompts */
     assert_int_equal(cpu_generate_batch(&r.g, batch, ROWS), LLEM_OK);
     for (i = 0; i < r.g.n_steps; i++) {
@@ -328,6 +330,7 @@ static void check_batch_against_single(const char *model, bool sample)
         assert_true(steps[i].decode <= steps[i].batch);
     }
     r.g.steps = NULL;
+    r.g.output = NULL;
     r.g.max_tokens = STEP;
     for (p = 0; p < ROWS; p++) {
         assert_int_equal(cpu_generate_batch(&r.g, &single[p], 1), LLEM_OK);
@@ -341,6 +344,7 @@ static void check_batch_against_single(const char *model, bool sample)
      * once. */
     assert_int_equal(prefill, inputs);
     assert_int_equal(decode, outputs - ROWS);
+    assert_int_equal(counted, outputs);
     rig_done(&r);
 }
 

@@ -572,6 +572,11 @@ static llem_errcode e_inference(void *self, const struct llem_pass *pass,
     return rc;
 }
 
+static int64_t e_output(void *self)
+{
+    return llem_engine_test.output_so_far(self);
+}
+
 static struct llem_value *e_observed(void *self, struct llem_arena *a)
 {
     return llem_engine_test.capture_observed_params(self, a);
@@ -600,6 +605,7 @@ const struct llem_engine_class sim_engine = {
     .run_warmup_prompt = e_warmup,
     .synchronize = e_sync,
     .run_inference = e_inference,
+    .output_so_far = e_output,
     .capture_observed_params = e_observed,
     .cleanup = e_cleanup,
     .destroy = e_destroy,
@@ -662,6 +668,7 @@ static void seen(void *user, const llem_event *e)
         r->last_live_ns = now;
         r->last_power_w = e->power_w;
         r->last_temperature_c = e->temperature_c;
+        r->last_tokens_per_s = e->tokens_per_s;
         if (r->cancel_at && strcmp(r->cancel_at, "live") == 0) {
             r->canceled_at_ns = now;
             atomic_store(&r->cancel, 1);

@@ -90,7 +90,7 @@ struct run {
     char steps[4096]; /* "+baseline -baseline ~thermal_floor:no_temperature " */
     const char *cancel_at;
     int lives, warnings;
-    double last_power_w, last_temperature_c;
+    double last_power_w, last_temperature_c, last_tokens_per_s;
     int64_t canceled_at_ns, first_live_ns, last_live_ns, live_gap_ns;
 };
 /* A run of three prompts with sensible settings; set() changes them. */

@@ -594,6 +594,30 @@ static void live_lines_come_at_most_four_times_a_second_and_only_inside(void **s
     assert_near(r.last_temperature_c, 40, 1);
 }
 
+static void live_lines_tell_the_tokens_of_the_last_two_seconds(void **state)
+{
+    /* Eight tokens each two seconds. */
+    succeeds();
+    assert_near(r.last_tokens_per_s, 4, 1e-6);
+}
+
+static void an_engine_that_cannot_tell_has_no_tokens_in_its_live_lines(void **state)
+{
+    run_set(&r, "test.receipts", "false");
+    succeeds();
+    assert_true(r.lives >= 20);
+    assert_true(isnan(r.last_tokens_per_s));
+}
+
+static void tokens_are_told_where_nothing_is_charged(void **state)
+{
+    calls.gpus = true;
+    r.m.samplers = sim_cpu_only;
+    succeeds();
+    assert_true(isnan(r.last_power_w));
+    assert_near(r.last_tokens_per_s, 4, 1e-6);
+}
+
 static void a_wrapping_counter_shows_the_right_watts(void **state)
 {
     /* 1000 J wrap: 6 s at 400 W pass it twice. */
@@ -1009,6 +1033,9 @@ int main(void)
         T(the_recorded_counter_holds_the_true_energy),
         T(baselines_are_spans_of_the_same_readings),
         T(live_lines_come_at_most_four_times_a_second_and_only_inside),
+        T(live_lines_tell_the_tokens_of_the_last_two_seconds),
+        T(an_engine_that_cannot_tell_has_no_tokens_in_its_live_lines),
+        T(tokens_are_told_where_nothing_is_charged),
         T(a_wrapping_counter_shows_the_right_watts),
         T(a_sensor_that_vanishes_in_the_window_is_recorded),
         T(a_sensor_that_sticks_in_the_window_is_recorded),

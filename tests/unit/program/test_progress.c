@@ -201,6 +201,7 @@ static void json_escapes_and_ends_with_the_outcome(void **state)
     event(LLEM_EVENT_STARTED, "", "a\"b", 0);
     event(LLEM_EVENT_STEP_START, "model", "x\ny\t\\", 0);
     live(12.5, NAN);
+    live(NAN, 0);
     event(LLEM_EVENT_STEP_DONE, "model", "", 1.25);
     event(LLEM_EVENT_NONE, "", "", 0);
     pass(20);
@@ -212,6 +213,8 @@ static void json_escapes_and_ends_with_the_outcome(void **state)
                         "\"Model\", \"detail\": \"x\\u000ay\\u0009\\\\\"}\n"
                         "{\"event\": \"live\", \"step\": \"measure\", \"elapsed_sec\": 0, "
                         "\"power_w\": 12.5}\n"
+                        "{\"event\": \"live\", \"step\": \"measure\", \"elapsed_sec\": 0, "
+                        "\"tokens_per_s\": 0}\n"
                         "{\"event\": \"step_done\", \"step\": \"model\", \"elapsed_sec\": 1.25}\n"
                         "{\"event\": \"completed\", \"directory\": \"d\"}\n"
                         "{\"event\": \"failed\", \"directory\": \"d\", \"error\": \"io\", "
