@@ -1039,6 +1039,53 @@ bool llem_lines_wait(struct llem_lines *const *readers, size_t count, int other_
     return poll(fds, n, timeout_ms) > 0;
 }
 
+bool llem_tail_init(struct llem_tail *t)
+{
+    *t = (struct llem_tail){ .data = malloc(LLEM_TAIL) };
+    return t->data != NULL;
+}
+
+void llem_tail_done(struct llem_tail *t)
+{
+    free(t->data);
+    t->data = NULL;
+    t->len = 0;
+}
+
+void llem_tail_add(struct llem_tail *t, int fd, const char *data, size_t len)
+{
+    size_t at = 0;
+
+    while (fd >= 0 && t->total < LLEM_TAIL_FILE_MAX && at < len) {
+        ssize_t n = write(fd, data + at, len - at);
+
+        if (n <= 0 && errno != EINTR)
+            break;
+        at += n > 0 ? (size_t)n : 0;
+    }
+    t->total += (int64_t)len;
+    if (len > LLEM_TAIL) {
+        data += len - LLEM_TAIL;
+        len = LLEM_TAIL;
+    }
+    for (size_t i = 0; t->data && i < len; i++) {
+        t->data[t->at] = data[i];
+        t->at = (t->at + 1) % LLEM_TAIL;
+        t->len += t->len < LLEM_TAIL;
+    }
+}
+
+size_t llem_tail_copy(const struct llem_tail *t, char *out, size_t size)
+{
+    size_t n = t->len < size - 1 ? t->len : size - 1;
+    size_t from = (t->at + LLEM_TAIL - n) % LLEM_TAIL;
+
+    for (size_t i = 0; i < n; i++)
+        out[i] = t->data[(from + i) % LLEM_TAIL];
+    out[n] = '\0';
+    return n;
+}
+
 llem_errcode llem_pipe_write(int fd, const void *data, size_t len, int timeout_ms, llem_error *err)
 {
     int64_t deadline = now_ms() + timeout_ms;

@@ -98,6 +98,21 @@ bool llem_lines_next(struct llem_lines *r, char **line, size_t *len);
  * (-1 = for ever); false if the time ran out or a signal came. */
 bool llem_lines_wait(struct llem_lines *const *readers, size_t count, int other_fd, int timeout_ms);
 
+/* The last of what a child printed, kept in a ring, while the whole goes to a file. */
+enum { LLEM_TAIL = 64 * 1024, LLEM_TAIL_FILE_MAX = 64 << 20 };
+struct llem_tail {
+    char *data;
+    size_t at, len;
+    int64_t total;
+};
+bool llem_tail_init(struct llem_tail *t); /* false without memory */
+void llem_tail_done(struct llem_tail *t);
+/* Keep it, and copy it to fd (-1 = nowhere) up to LLEM_TAIL_FILE_MAX bytes in all. That fd fails (a
+ * full disk) does no harm. */
+void llem_tail_add(struct llem_tail *t, int fd, const char *data, size_t len);
+/* The last size - 1 bytes at most, straightened and NUL-terminated; returns their number. */
+size_t llem_tail_copy(const struct llem_tail *t, char *out, size_t size);
+
 /* Write all of it to a pipe, non-blocking or not, within timeout_ms (-1 = for ever). LLEM_ECRASHED
  * if nobody reads any more; raises no SIGPIPE. */
 llem_errcode llem_pipe_write(int fd, const void *data, size_t len, int timeout_ms, llem_error *err);

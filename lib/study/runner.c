@@ -24,9 +24,7 @@ struct run {
     const struct llem_runner *r;
     struct llem_process process;
     struct llem_lines events;
-    char *log; /* ring of LLEM_LOG_TAIL bytes */
-    size_t log_at, log_len;
-    int64_t log_total;
+    struct llem_tail log;
     int log_fd;
     char step[32];      /* the running step */
     llem_error failure; /* what the harness said; code LLEM_OK = nothing */
@@ -71,26 +69,6 @@ static void take_events(struct run *run)
         take_line(run, line, len);
 }
 
-static void take_log(struct run *run, const char *data, size_t len)
-{
-    size_t at = 0;
-
-    if (run->log_fd >= 0 && run->log_total < LLEM_LOG_MAX)
-        while (at < len) {
-            ssize_t n = write(run->log_fd, data + at, len - at);
-
-            if (n <= 0 && errno != EINTR)
-                break; /* a full disk must not stop the experiment; the tail is kept in memory */
-            at += n > 0 ? (size_t)n : 0;
-        }
-    run->log_total += (int64_t)len;
-    for (size_t i = 0; run->log && i < len; i++) {
-        run->log[run->log_at] = data[i];
-        run->log_at = (run->log_at + 1) % LLEM_LOG_TAIL;
-        run->log_len += run->log_len < LLEM_LOG_TAIL;
-    }
-}
-
 /* Read what is there of standard error. */
 static void drain_log(struct run *run)
 {
@@ -101,7 +79,7 @@ static void drain_log(struct run *run)
         ssize_t n = read(*fd, data, sizeof(data));
 
         if (n > 0) {
-            take_log(run, data, (size_t)n);
+            llem_tail_add(&run->log, run->log_fd, data, (size_t)n);
         } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
             close(*fd);
             *fd = -1;
@@ -275,20 +253,15 @@ static void classify(struct run *run, struct llem_outcome *out)
     }
 }
 
-/* The ring, straightened. */
 static void keep_log(struct run *run, struct llem_outcome *out, char **log_tail)
 {
-    char *tail = malloc(run->log_len + 1);
-    size_t from = (run->log_at + LLEM_LOG_TAIL - run->log_len) % LLEM_LOG_TAIL;
+    char *tail = malloc(LLEM_TAIL + 1);
 
     if (!tail)
         return;
-    for (size_t i = 0; i < run->log_len; i++)
-        tail[i] = run->log[(from + i) % LLEM_LOG_TAIL];
-    tail[run->log_len] = 0;
+    out->log_tail_len = llem_tail_copy(&run->log, tail, LLEM_TAIL + 1);
     *log_tail = tail;
     out->log_tail = tail;
-    out->log_tail_len = run->log_len;
 }
 
 void llem_runner_run(const struct llem_runner *r, struct llem_outcome *out, char **log_tail)
@@ -302,9 +275,8 @@ void llem_runner_run(const struct llem_runner *r, struct llem_outcome *out, char
     *log_tail = NULL;
     out->wstatus = -1;
     out->started_ns = llem_system_clock.wall_ns(llem_system_clock.self);
-    run.log = malloc(LLEM_LOG_TAIL);
     run.log_fd = open(path ? path : "", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (!run.log)
+    if (!llem_tail_init(&run.log))
         rc = llem_fail(&out->err, LLEM_ENOMEM, "cannot start the experiment: out of memory");
     else if (atomic_load(r->cancels) > 0)
         rc = llem_fail(&out->err, LLEM_ECANCELED, "the experiment was interrupted before it began");
@@ -323,6 +295,6 @@ void llem_runner_run(const struct llem_runner *r, struct llem_outcome *out, char
     out->finished_ns = llem_system_clock.wall_ns(llem_system_clock.self);
     if (run.log_fd >= 0)
         close(run.log_fd);
-    free(run.log);
+    llem_tail_done(&run.log);
     llem_arena_done(&a);
 }

@@ -133,11 +133,9 @@ llem_errcode llem_status_write(const char *dir, const struct llem_outcome *o, ll
 /* ---- the runner --------------------------------------------------------------------------- */
 
 enum {
-    LLEM_GRACE_MS = 10000,     /* from SIGTERM to SIGKILL */
-    LLEM_SWEEP_MS = 2000,      /* the same for processes that the harness left behind */
-    LLEM_LOG_TAIL = 64 * 1024, /* of the harness's standard error, kept for status.json */
-    LLEM_LOG_MAX = 64 << 20,   /* of worker.log */
-    LLEM_LINE_MAX = 1 << 20,   /* of an event */
+    LLEM_GRACE_MS = 10000,   /* from SIGTERM to SIGKILL */
+    LLEM_SWEEP_MS = 2000,    /* the same for processes that the harness left behind */
+    LLEM_LINE_MAX = 1 << 20, /* of an event */
     LLEM_EXPERIMENT_TIMEOUT_S = 600,
 };
 
