@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/symbols.h"
 #include "lib/sampler/sampler.h"
 
 /* ---- NVML's ABI: reference header 13.3.29, unchanged since 12.0 -------------------------- */

@@ -191,13 +191,6 @@ struct cpu_blas {
 /* Load it for one thread a call; false if it is not installed. */
 bool cpu_blas_open(struct cpu_blas *b);
 
-/* ---- hub.c: where a model is ---- */
-
-/* The directory of a model: a path as it is; a hub id from the Hugging Face cache, then with its
- * revision (else NULL). Strings live in the arena. */
-llem_errcode cpu_find_model(struct llem_arena *a, llem_ctx *ctx, const char *model,
-                            const char **dir, const char **revision, llem_error *err);
-
 /* ---- config.c: config.json ---- */
 
 enum cpu_norm { CPU_NORM_RMS, CPU_NORM_LAYER };

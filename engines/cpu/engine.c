@@ -17,6 +17,7 @@
 #include "engines/cpu/cpu.h"
 #include "lib/base/file.h"
 #include "lib/engine/engine.h"
+#include "lib/engine/hub.h"
 
 enum { STEP_TOKENS = 256 }; /* prompt tokens computed at once */
 
@@ -132,7 +133,7 @@ static llem_errcode create(void **self, const struct llem_engine_args *args, lle
         return llem_fail(err, LLEM_ENOMEM, "no memory for the engine cpu");
     e->args = *args;
     read_settings(&e->set, args->config);
-    rc = cpu_find_model(&e->arena, args->ctx, args->model_path, &e->dir, &e->revision, err);
+    rc = llem_hub_find_model(&e->arena, args->ctx, args->model_path, &e->dir, &e->revision, err);
     if (rc == LLEM_OK)
         rc = cpu_config_load(&e->config, e->dir, err);
     if (rc == LLEM_OK)
@@ -354,22 +355,17 @@ static struct llem_value *describe_files(struct llem_arena *a, const struct cpu_
                                          char hex[65])
 {
     struct llem_value *files = llem_list(a);
-    struct llem_sha256 sha;
     size_t i;
 
-    llem_sha256_init(&sha);
     for (i = 0; w && i < w->n_files; i++) {
         struct llem_value *f = llem_map(a);
-        char size[32];
 
         llem_set(a, f, "name", llem_string(a, w->files[i].name));
         llem_set(a, f, "bytes", llem_int(a, (int64_t)w->files[i].bytes));
         llem_append(a, files, f);
-        snprintf(size, sizeof(size), " %llu\n", (unsigned long long)w->files[i].bytes);
-        llem_sha256_add(&sha, w->files[i].name, strlen(w->files[i].name));
-        llem_sha256_add(&sha, size, strlen(size));
     }
-    llem_sha256_hex(&sha, hex);
+    if (!a->oom)
+        llem_hub_weights_digest(files, hex);
     return files;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Files whole, files written atomically, directories, paths, SHA-256.
+ * Files whole, files written atomically, directories, paths, SHA-256 and SHA-1.
  */
 #include "lib/base/file.h"
 
@@ -411,7 +411,7 @@ static uint32_t rotate(uint32_t x, int n)
     return x >> n | x << (32 - n);
 }
 
-static void compress(uint32_t h[8], const uint8_t *block)
+static void compress(uint32_t *h, const uint8_t *block)
 {
     uint32_t w[64];
     uint32_t s[8];
@@ -450,7 +450,9 @@ void llem_sha256_init(struct llem_sha256 *s)
     };
 }
 
-void llem_sha256_add(struct llem_sha256 *s, const void *data, size_t len)
+/* What both digests do alike: blocks of 64 bytes, and the length at the end. */
+static void feed(struct llem_sha256 *s, const void *data, size_t len,
+                 void (*block)(uint32_t *h, const uint8_t *block))
 {
     const uint8_t *p = data;
     size_t used = s->bytes % sizeof(s->block);
@@ -466,30 +468,41 @@ void llem_sha256_add(struct llem_sha256 *s, const void *data, size_t len)
         len -= n;
         if (used + n < sizeof(s->block))
             return;
-        compress(s->h, s->block);
+        block(s->h, s->block);
     }
     for (; len >= sizeof(s->block); p += sizeof(s->block), len -= sizeof(s->block))
-        compress(s->h, p);
+        block(s->h, p);
     if (len)
         memcpy(s->block, p, len);
 }
 
-void llem_sha256_hex(struct llem_sha256 *s, char hex[65])
+static void finish(struct llem_sha256 *s, char *hex, int digits,
+                   void (*block)(uint32_t *h, const uint8_t *block))
 {
-    static const char digits[] = "0123456789abcdef";
+    static const char names[] = "0123456789abcdef";
     uint64_t bits = s->bytes * 8;
     uint8_t length[8];
     int i;
 
     for (i = 0; i < 8; i++)
         length[i] = (uint8_t)(bits >> (56 - 8 * i));
-    llem_sha256_add(s, "\x80", 1);
+    feed(s, "\x80", 1, block);
     while (s->bytes % sizeof(s->block) != 56)
-        llem_sha256_add(s, "", 1);
-    llem_sha256_add(s, length, sizeof(length));
-    for (i = 0; i < 64; i++)
-        hex[i] = digits[s->h[i / 8] >> (28 - 4 * (i % 8)) & 15];
-    hex[64] = '\0';
+        feed(s, "", 1, block);
+    feed(s, length, sizeof(length), block);
+    for (i = 0; i < digits; i++)
+        hex[i] = names[s->h[i / 8] >> (28 - 4 * (i % 8)) & 15];
+    hex[digits] = '\0';
+}
+
+void llem_sha256_add(struct llem_sha256 *s, const void *data, size_t len)
+{
+    feed(s, data, len, compress);
+}
+
+void llem_sha256_hex(struct llem_sha256 *s, char hex[65])
+{
+    finish(s, hex, 64, compress);
 }
 
 void llem_sha256_of(const void *data, size_t len, char hex[65])
@@ -499,4 +512,53 @@ void llem_sha256_of(const void *data, size_t len, char hex[65])
     llem_sha256_init(&s);
     llem_sha256_add(&s, data, len);
     llem_sha256_hex(&s, hex);
+}
+
+/* ---- SHA-1 -------------------------------------------------------------------------------- */
+
+static void compress_sha1(uint32_t *h, const uint8_t *block)
+{
+    static const uint32_t constants[4] = { 0x5a827999, 0x6ed9eba1, 0x8f1bbcdc, 0xca62c1d6 };
+    uint32_t w[80];
+    uint32_t s[5];
+    int i;
+
+    for (i = 0; i < 16; i++)
+        w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 |
+               (uint32_t)block[4 * i + 2] << 8 | block[4 * i + 3];
+    for (; i < 80; i++)
+        w[i] = rotate(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 31);
+    memcpy(s, h, sizeof(s));
+    for (i = 0; i < 80; i++) {
+        uint32_t f = i < 20   ? (s[1] & s[2]) | (~s[1] & s[3])
+                     : i < 40 ? s[1] ^ s[2] ^ s[3]
+                     : i < 60 ? (s[1] & s[2]) | (s[1] & s[3]) | (s[2] & s[3])
+                              : s[1] ^ s[2] ^ s[3];
+        uint32_t t = rotate(s[0], 27) + f + s[4] + constants[i / 20] + w[i];
+
+        s[4] = s[3];
+        s[3] = s[2];
+        s[2] = rotate(s[1], 2);
+        s[1] = s[0];
+        s[0] = t;
+    }
+    for (i = 0; i < 5; i++)
+        h[i] += s[i];
+}
+
+void llem_sha1_init(struct llem_sha1 *s)
+{
+    *s = (struct llem_sha1){
+        .s.h = { 0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0 },
+    };
+}
+
+void llem_sha1_add(struct llem_sha1 *s, const void *data, size_t len)
+{
+    feed(&s->s, data, len, compress_sha1);
+}
+
+void llem_sha1_hex(struct llem_sha1 *s, char hex[41])
+{
+    finish(&s->s, hex, 40, compress_sha1);
 }

@@ -43,4 +43,12 @@ void llem_sha256_add(struct llem_sha256 *s, const void *data, size_t len);
 void llem_sha256_hex(struct llem_sha256 *s, char hex[65]); /* finishes */
 void llem_sha256_of(const void *data, size_t len, char hex[65]);
 
+/* ---- SHA-1 (FIPS 180-4), which names what git keeps; for no secret ------------------------- */
+struct llem_sha1 {
+    struct llem_sha256 s; /* five words of h are used */
+};
+void llem_sha1_init(struct llem_sha1 *s);
+void llem_sha1_add(struct llem_sha1 *s, const void *data, size_t len);
+void llem_sha1_hex(struct llem_sha1 *s, char hex[41]); /* finishes */
+
 #endif

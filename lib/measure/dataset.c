@@ -12,6 +12,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/json.h"
+#include "lib/engine/hub.h"
 #include "lib/measure/random.h"
 
 /* The first of these that holds a text that is not blank is the prompt. */
@@ -443,42 +444,42 @@ static const char *find_data_file(struct llem_arena *a, const char *dir, int dep
     return best;
 }
 
-static const char *hub_cache(const llem_ctx *ctx, struct llem_arena *a)
-{
-    const char *cache = llem_ctx_variable(ctx, "HF_HUB_CACHE");
-    const char *home = llem_ctx_variable(ctx, "HF_HOME");
-
-    if (cache)
-        return cache;
-    if (home)
-        return llem_path_join(a, home, "hub");
-    return llem_path_join(a, NULL, "~/.cache/huggingface/hub");
-}
-
-static llem_errcode find_aienergyscore(const char **path, const llem_ctx *ctx, struct llem_arena *a,
+/* From the cache of the Hugging Face tools; that commit, else what main is there, else
+ * whatever is there. */
+static llem_errcode find_aienergyscore(const char **path, llem_ctx *ctx, struct llem_arena *a,
                                        llem_error *err)
 {
-    const char *cache = hub_cache(ctx, a);
-    char *snapshots =
-        llem_path_join(a, cache, "datasets--AIEnergyScore--text_generation/snapshots");
+    struct llem_hub_id id;
+    const char *dir = NULL, *commit, *folder = NULL;
     bool parquet = false;
 
-    if (!snapshots)
+    *path = NULL;
+    if (llem_hub_parse(&id, a, LLEM_DATASET_AIENERGYSCORE, true)) {
+        folder = llem_hub_folder(a, llem_hub_cache(ctx, a), &id);
+        dir = llem_hub_snapshot(ctx, a, &id, &commit);
+        id.revision = "main";
+        if (!dir)
+            dir = llem_hub_snapshot(ctx, a, &id, &commit);
+        if (!dir)
+            dir = llem_path_join(a, folder, "snapshots");
+    }
+    if (a->oom || !dir)
         return llem_fail(err, LLEM_ENOMEM, "out of memory while looking for the dataset");
-    *path = find_data_file(a, snapshots, 2, &parquet);
+    *path = find_data_file(a, dir, 2, &parquet);
     if (*path)
         return LLEM_OK;
     if (parquet)
         llem_fail(
             err, LLEM_ENOTFOUND,
             "the dataset 'aienergyscore' is in '%s' as Parquet files, which llem does not read",
-            snapshots);
+            dir);
     else
         llem_fail(err, LLEM_ENOTFOUND,
                   "the dataset 'aienergyscore' is not on this machine: it was looked for in '%s'",
-                  snapshots);
-    return llem_hint(err, "use the built-in prompts with -d builtin, or give a file with one JSON "
-                          "object {\"prompt\": ...} a line: -d prompts.jsonl");
+                  folder);
+    return llem_hint(err, "fetch it with llem fetch -d aienergyscore, use the built-in prompts "
+                          "with -d builtin, or give a file with one JSON object {\"prompt\": "
+                          "...} a line: -d prompts.jsonl");
 }
 
 static llem_errcode load_records(struct llem_dataset *out, llem_ctx *ctx, struct llem_arena *a,

@@ -13,6 +13,11 @@
 #define LLEM_DATASET_MAX_BYTES ((size_t)256 << 20)
 enum { LLEM_DATASET_MAX_RECORDS = 4000000, LLEM_DATASET_MAX_INPUT_TOKENS = 1 << 20 };
 
+/* What task.dataset.source: aienergyscore means on the Hugging Face hub: the commit whose prompts
+ * the original has. */
+#define LLEM_DATASET_AIENERGYSCORE                                                                 \
+    "AIEnergyScore/text_generation@2dc92b2ee2cd9776a51ccf08c6c2ab04138370c3"
+
 struct llem_dataset {
     const char *source, *path; /* as configured; the file it came from, NULL if there is none */
     const char *order;

@@ -116,18 +116,6 @@ extern const struct llem_sampler_class llem_sampler_nvml;
 extern const struct llem_sampler_class llem_sampler_rapl;
 extern const struct llem_sampler_class llem_sampler_estimate;
 
-/* ---- vendor libraries -------------------------------------------------------------------- */
-
-struct llem_symbol {
-    const char *name; /* newest first: "a|b" tries a, then b */
-    void (**slot)(void);
-    bool required;
-};
-/* dlopen `library` and fill the slots. *handle is the caller's, to dlclose(). Missing required
- * symbols are named in the error. */
-llem_errcode llem_symbols_load(void **handle, const char *library,
-                               const struct llem_symbol *symbols, size_t count, llem_error *err);
-
 /* ---- small files of the kernel ----------------------------------------------------------- */
 
 /* Read dir/name ("/proc", "stat") into out, NUL-terminated, without the newline at its end. Returns

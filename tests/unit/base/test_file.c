@@ -378,6 +378,32 @@ static void the_running_program_is_found(void **state)
 
 /* ---- SHA-256 ------------------------------------------------------------------------------ */
 
+static void sha1_is_the_standards(void **state)
+{
+    static const struct {
+        const char *text, *hex;
+    } all[] = {
+        { "", "da39a3ee5e6b4b0d3255bfef95601890afd80709" },
+        { "abc", "a9993e364706816aba3e25717850c26c9cd0d89d" },
+        { "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+          "84983e441c3bd26ebaae4aa1f95129e5e54670f1" },
+    };
+    struct llem_sha1 s;
+    char hex[41];
+
+    for (size_t i = 0; i < LLEM_COUNT(all); i++) {
+        llem_sha1_init(&s);
+        llem_sha1_add(&s, all[i].text, strlen(all[i].text));
+        llem_sha1_hex(&s, hex);
+        assert_string_equal(hex, all[i].hex);
+    }
+    llem_sha1_init(&s);
+    for (int i = 0; i < 1000000; i++)
+        llem_sha1_add(&s, "a", 1);
+    llem_sha1_hex(&s, hex);
+    assert_string_equal(hex, "34aa973cd4c4daa4f61eeb2bdbad27316534016f");
+}
+
 static void hashes_are_those_of_the_standard(void **state)
 {
     static const struct {
@@ -475,6 +501,7 @@ int main(void)
         cmocka_unit_test(hashes_are_those_of_the_standard),
         cmocka_unit_test(hashes_do_not_depend_on_the_pieces),
         cmocka_unit_test(sha256sum_agrees_on_three_mebibytes),
+        cmocka_unit_test(sha1_is_the_standards),
     };
 
     return cmocka_run_group_tests(tests, make_dir, remove_dir);

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <math.h>
 
+#include "lib/base/symbols.h"
+
 static void every_sampler_fills_every_slot(void **state)
 {
     for (size_t i = 0; llem_samplers[i]; i++) {

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Vendor libraries: opened when they are there, by a table of symbols, so that one binary runs with
- * and without a driver and with drivers of different ages.
+ * Libraries of others by dlopen().
  */
-#include "lib/sampler/sampler.h"
+#include "lib/base/symbols.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
