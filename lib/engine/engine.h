@@ -16,6 +16,8 @@
 #include "lib/base/ctx.h"
 #include "lib/base/value.h"
 
+struct llem_engine_info;
+
 /* What an engine is made with; borrowed until destroy. */
 struct llem_engine_args {
     llem_ctx *ctx;
@@ -27,6 +29,8 @@ struct llem_engine_args {
     void (*progress)(void *user, const char *text, double fraction); /* load and build steps;
                                                                         fraction is -1 if unknown */
     void *progress_user;
+    const struct llem_engine_info *info; /* of engines that are a folder with a worker; else NULL */
+    int log_fd; /* where what such a worker prints on standard error goes; 0 = nowhere */
 };
 
 /* Which prompts, how often, whether to stream. */
@@ -69,6 +73,9 @@ struct llem_inference {
     int64_t t_begin_ns, t_end_ns;        /* both after a device sync, host CLOCK_MONOTONIC */
     int64_t peak_memory_bytes;           /* LLEM_UNKNOWN */
     int64_t input_tokens, output_tokens; /* totals; LLEM_UNKNOWN if only receipts tell */
+    /* What each process of an engine with several reports, a list; lives as long as the engine.
+     * NULL = it does not tell. */
+    const struct llem_value *process_results;
 };
 
 struct llem_prompt {

@@ -13,14 +13,16 @@
 
 #include "lib/base/file.h"
 #include "lib/base/json.h"
+#include "lib/engine/worker.h"
 
 enum { MAX_ENGINES = 64 };
 
 /* In order of preference. Their rows are data like anybody's: engines/<name>/engine.yaml. */
 static const struct llem_engine_class *const builtin[] = { &llem_engine_cpu, &llem_engine_test };
 
-static const char *const yaml_keys[] = { "name",    "help",   "command",   "capabilities",
-                                         "options", "hidden", "libraries", NULL };
+static const char *const yaml_keys[] = { "name",     "help",   "command",   "capabilities",
+                                         "options",  "hidden", "libraries", "packages",
+                                         "timeouts", NULL };
 
 struct engines {
     struct llem_arena arena;
@@ -78,6 +80,35 @@ static void say_missing(struct engines *e, struct llem_engine_info *info)
                        : "use -e cpu (engine: cpu), which runs without anything else";
 }
 
+/* What a worker is started with must be lists of text, the times it may take numbers. */
+static llem_errcode check_lists(const struct llem_value *yaml, const char *path, llem_error *err)
+{
+    static const char *const lists[] = { "command", "packages" };
+    const struct llem_value *v = llem_get(yaml, "timeouts");
+
+    bool wrong = v && v->kind != LLEM_MAP;
+
+    for (size_t i = 0; v && !wrong && i < v->count; i++)
+        wrong = !(llem_real_at(v, v->keys[i], -1) >= 0);
+    if (wrong)
+        return llem_fail_at(err, LLEM_ECONFIG, path, v->line, v->column,
+                            "timeouts must be a map of methods to seconds");
+    for (size_t k = 0; k < LLEM_COUNT(lists); k++) {
+        bool good = true;
+
+        v = llem_get(yaml, lists[k]);
+        if (!v)
+            continue;
+        good = v->kind == LLEM_LIST && v->count > 0;
+        for (size_t i = 0; good && i < v->count; i++)
+            good = v->items[i]->kind == LLEM_STRING && v->items[i]->s[0];
+        if (!good)
+            return llem_fail_at(err, LLEM_ECONFIG, path, v->line, v->column,
+                                "%s must be a list of texts", lists[k]);
+    }
+    return LLEM_OK;
+}
+
 static llem_errcode read_engine(llem_ctx *ctx, struct engines *e, const char *dir, llem_error *err)
 {
     struct llem_engine_info *info = &e->list[e->count];
@@ -127,6 +158,19 @@ static llem_errcode read_engine(llem_ctx *ctx, struct engines *e, const char *di
     rc = llem_rows_from_value(&info->rows, llem_get(yaml, "options"), info->name, &e->arena, err);
     if (rc < 0)
         return rc;
+    if (!info->table && !llem_is_null(llem_get(yaml, "command"))) {
+        struct llem_engine_class *table = llem_arena_alloc(&e->arena, sizeof(*table));
+
+        rc = check_lists(yaml, path, err);
+        if (rc < 0)
+            return rc;
+        if (table) {
+            *table = llem_engine_worker;
+            table->name = info->name;
+            table->help = info->help;
+        }
+        info->table = table;
+    }
     say_missing(e, info);
     if (e->arena.oom)
         return llem_fail(err, LLEM_ENOMEM, "out of memory for the engines");

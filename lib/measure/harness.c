@@ -250,6 +250,8 @@ static llem_errcode step_preflight(struct llem_harness *h, llem_error *err)
         .cancel = h->m->cancel,
         .progress = engine_progress,
         .progress_user = h,
+        .info = h->m->engine_info,
+        .log_fd = h->m->worker_log_fd,
     };
     const struct llem_value *problems;
     struct llem_buf text = LLEM_BUF_INIT(4096);

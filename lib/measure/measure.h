@@ -16,6 +16,8 @@ struct llem_measurement {
     const char *dir;                     /* the experiment's directory; recording/ is made in it */
     const struct llem_value *experiment; /* experiment.json (docs/formats.md) */
     const struct llem_engine_class *engine;
+    const struct llem_engine_info *engine_info; /* of an engine with a worker; else NULL */
+    int worker_log_fd;        /* where the worker's standard error goes; 0 = nowhere */
     const atomic_int *cancel; /* not 0: stop at the next step, clean up, LLEM_ECANCELED */
     void (*event)(void *user,
                   const llem_event *e); /* never called inside the window, but for the live

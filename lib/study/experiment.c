@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/base/file.h"
 #include "lib/base/json.h"
@@ -43,8 +44,8 @@ static llem_errcode load(struct llem_arena *a, struct llem_value **out, const ch
     return LLEM_OK;
 }
 
-static llem_errcode find_engine(llem_ctx *ctx, const char *name,
-                                const struct llem_engine_class **out, llem_error *err)
+static llem_errcode find_engine(struct llem_measurement *m, llem_ctx *ctx, const char *name,
+                                llem_error *err)
 {
     const struct llem_engine_class *table = llem_engine_builtin(name);
     const struct llem_engine_info *info;
@@ -52,7 +53,7 @@ static llem_errcode find_engine(llem_ctx *ctx, const char *name,
 
     /* The runner has checked the settings; a built-in engine needs no engine.yaml any more. */
     if (table) {
-        *out = table;
+        m->engine = table;
         return LLEM_OK;
     }
     rc = llem_engine_find(&info, ctx, name, err);
@@ -67,7 +68,8 @@ static llem_errcode find_engine(llem_ctx *ctx, const char *name,
             llem_hint(err, "%s", info->remedy);
         return LLEM_EPREFLIGHT;
     }
-    *out = info->table;
+    m->engine = info->table;
+    m->engine_info = info;
     return LLEM_OK;
 }
 
@@ -93,6 +95,7 @@ llem_errcode llem_experiment_main(llem_ctx *ctx, const char *dir, int event_fd,
         .cancel = cancel ? (const atomic_int *)(uintptr_t)cancel : &never,
         .event = on_event,
         .event_user = &writer,
+        .worker_log_fd = STDERR_FILENO, /* the runner keeps it */
     };
     struct llem_value *experiment = NULL;
     const char *mark;
@@ -103,7 +106,7 @@ llem_errcode llem_experiment_main(llem_ctx *ctx, const char *dir, int event_fd,
     llem_event_writer_init(&writer, event_fd);
     rc = load(&a, &experiment, dir, &own);
     if (rc == LLEM_OK)
-        rc = find_engine(ctx, llem_str_at(experiment, "config.engine", ""), &m.engine, &own);
+        rc = find_engine(&m, ctx, llem_str_at(experiment, "config.engine", ""), &own);
     if (rc == LLEM_OK) {
         m.experiment = experiment;
         rc = llem_measure_engine(&m, &own);

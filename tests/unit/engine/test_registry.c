@@ -74,7 +74,8 @@ static void an_engine_of_others_is_found_like_ours(void **state)
            "  - {path: deep.er.level, type: real, min: 0, max: 1, max_open: true, unit: m}\n");
     renew(f);
     assert_string_equal(find(f, "mine")->help, "my own");
-    assert_contains(find(f, "mine")->missing, "no worker");
+    assert_null(find(f, "mine")->missing);
+    assert_string_equal(find(f, "mine")->table->name, "mine");
     assert_string_equal(llem_str_at(find(f, "mine")->yaml, "command.0", ""), "./worker");
     must_load(f, load(f, NULL, "task.model=m", "engine=mine", "mine.deep.er.level=0.5",
                       "mine.extra=1", NULL));

@@ -1,0 +1,839 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The engine table over the worker protocol. Every method is one request; what a worker answers is
+ * checked here, so that nothing behind this table has to doubt it. Times are mapped from the
+ * worker's clock to ours.
+ */
+#include "lib/engine/worker.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/file.h"
+#include "lib/base/python.h"
+
+enum {
+    CLOCK_PAIRS = 9,
+    GRACE_MS = 5000,      /* from SIGTERM to SIGKILL, once it has been cancelled or has failed */
+    LEAVE_S = 20,         /* from shutdown to its end: frameworks take their time */
+    CANCELLED_LEAVE_S = 4 /* the same when somebody waits */
+};
+
+/* ---- how it is started -------------------------------------------------------------------- */
+
+static bool is_python(const char *word)
+{
+    return strcmp(word, "python") == 0 || strcmp(word, "python3") == 0;
+}
+
+/* `runners.<name>` of the user's configuration: the path of local:PATH, NULL for none. */
+static llem_errcode runner_of(const char **path, llem_ctx *ctx, const char *name, llem_error *err)
+{
+    static const char local[] = "local:";
+    const struct llem_value *user;
+    const char *runner;
+    llem_errcode rc = llem_user_config(ctx, &user, err);
+
+    if (rc < 0)
+        return rc;
+    *path = NULL;
+    runner = llem_str_at(llem_get(user, "runners"), name, "auto");
+    if (llem_starts_with(runner, local))
+        *path = runner + strlen(local);
+    else if (strcmp(runner, "auto") != 0 && strcmp(runner, "local") != 0) {
+        llem_fail(err, LLEM_ENOTSUP,
+                  "engines cannot be started in containers yet, but runners.%s is \"%s\"", name,
+                  runner);
+        return llem_hint(err,
+                         "Set runners.%s to local, or to local:PATH with the path of its "
+                         "Python environment.",
+                         name);
+    }
+    return LLEM_OK;
+}
+
+llem_errcode llem_worker_command(struct llem_worker_command *out, llem_ctx *ctx,
+                                 struct llem_arena *a, const struct llem_engine_info *info,
+                                 llem_error *err)
+{
+    const struct llem_value *command = llem_get(info->yaml, "command");
+    const char **argv = llem_arena_calloc(a, command->count + 1, sizeof(*argv));
+    const char **env = llem_arena_calloc(a, 2, sizeof(*env));
+    const char *told, *old = llem_ctx_variable(ctx, "PYTHONPATH");
+    const char *shared = llem_ctx_data_path(ctx, a, "engines/worker");
+    llem_errcode rc = runner_of(&told, ctx, info->name, err);
+
+    if (rc < 0)
+        return rc;
+    if (!argv || !env)
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for the command of %s", info->name);
+    *out = (struct llem_worker_command){ .argv = argv, .env = env };
+    for (size_t i = 0; i < command->count; i++) {
+        const char *word = command->items[i]->s;
+        const char *path = llem_path_join(a, info->dir, word);
+
+        if (i == 0 && is_python(word)) {
+            char *by = llem_arena_printf(a, "runners.%s", info->name);
+            struct llem_python python = llem_python_of(ctx, a, info->name, told, by);
+
+            out->interpreter = python.path;
+            out->origin = python.origin;
+            argv[i] = python.path;
+        } else {
+            /* What is in the folder is meant, wherever llem was started. */
+            argv[i] = word[0] != '-' && path && llem_path_exists(path) ? path : word;
+        }
+    }
+    /* A worker in Python of anybody's may use the module that ours share. */
+    if (shared)
+        env[0] = llem_arena_printf(a, "PYTHONPATH=%s%s%s", shared, old ? ":" : "", old ? old : "");
+    return a->oom ? llem_fail(err, LLEM_ENOMEM, "out of memory for the command of %s", info->name)
+                  : LLEM_OK;
+}
+
+llem_errcode llem_worker_usable(llem_ctx *ctx, const struct llem_engine_info *info, llem_error *err)
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    const struct llem_value *packages = llem_get(info->yaml, "packages");
+    struct llem_worker_command command;
+    const char **names = NULL, *missing = NULL;
+    llem_errcode rc = llem_worker_command(&command, ctx, &a, info, err);
+    struct llem_python python = { 0 };
+
+    if (rc < 0)
+        goto done;
+    names = llem_arena_calloc(&a, (packages ? packages->count : 0) + 1, sizeof(*names));
+    for (size_t i = 0; names && packages && i < packages->count; i++)
+        names[i] = packages->items[i]->s;
+    if (!names) {
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory for the packages of %s", info->name);
+    } else if (command.interpreter) {
+        python.path = command.interpreter;
+        rc = llem_python_lacks(&missing, &python, names, err);
+    } else if (strchr(command.argv[0], '/') && !llem_path_exists(command.argv[0])) {
+        rc = llem_fail(err, LLEM_ENOTFOUND, "its worker '%s' is not there", command.argv[0]);
+    }
+    if (rc < 0 && command.interpreter)
+        llem_hint(err, "%s chose it; LLEM_PYTHON names another.", command.origin);
+    if (rc == LLEM_OK && missing) {
+        rc = llem_fail(err, LLEM_EPREFLIGHT, "the Python package %s is not installed for %s (%s)",
+                       missing, command.interpreter, command.origin);
+        llem_hint(err, "%s -m pip install %s", command.interpreter, missing);
+    }
+done:
+    llem_arena_done(&a);
+    return rc;
+}
+
+/* Seconds; 0 = no limit of its own: the experiment's limit ends it. */
+static const struct {
+    const char *method;
+    double deadline_s, silence_s;
+} limits[] = {
+    { "initialize", 300, 0 },
+    { "clock", 30, 0 },
+    { "check_hardware", 300, 0 },
+    { "load_prompts", 1800, 0 },
+    { "open_device", 600, 0 },
+    { "load_model", 0, 3600 },
+    { "run_warmup_prompt", 3600, 0 },
+    { "synchronize", 600, 0 },
+    { "run_inference", 0, 0 },
+    { "capture_observed_params", 60, 0 },
+    { "cleanup", 60, 0 },
+    { "shutdown", 60, 0 },
+};
+
+struct llem_rpc_limits llem_worker_limits(const struct llem_engine_info *info, const char *method)
+{
+    struct llem_rpc_limits l = { 0 };
+
+    for (size_t i = 0; i < LLEM_COUNT(limits); i++) {
+        if (strcmp(limits[i].method, method) != 0)
+            continue;
+        l.deadline_s = limits[i].deadline_s;
+        l.silence_s = limits[i].silence_s;
+    }
+    l.deadline_s = llem_real_at(llem_get(info->yaml, "timeouts"), method, l.deadline_s);
+    return l;
+}
+
+const struct llem_rpc_kind *llem_worker_kinds(struct llem_arena *a, const char *interpreter)
+{
+    const struct llem_rpc_kind kinds[] = {
+        { "config", LLEM_ECONFIG, NULL },
+        { "hardware", LLEM_ENOTSUP, NULL },
+        { "out_of_memory", LLEM_ENOMEM,
+          "Use a smaller batch, fewer output tokens, a smaller dtype or a smaller model." },
+        { "model_not_found", LLEM_ENOTFOUND,
+          "Check task.model: a hub id, or a directory written ./name or /path." },
+        { "gated_model", LLEM_EPREFLIGHT,
+          "Accept the model's licence on its page, and set HF_TOKEN to a token of that account." },
+        { "missing_package", LLEM_EPREFLIGHT,
+          interpreter ? llem_arena_printf(a, "Install it for %s, or let LLEM_PYTHON name another.",
+                                          interpreter)
+                      : NULL },
+        { "engine", LLEM_EPLUGIN, NULL },
+        { NULL, LLEM_OK, NULL },
+    };
+    struct llem_rpc_kind *copy = llem_arena_alloc(a, sizeof(kinds));
+
+    if (copy)
+        memcpy(copy, kinds, sizeof(kinds));
+    return copy;
+}
+
+/* ---- one worker --------------------------------------------------------------------------- */
+
+struct worker {
+    struct llem_engine_args args;
+    struct llem_arena arena; /* lives as long as the worker */
+    struct llem_rpc *rpc;
+    struct llem_rpc_opts opts;
+    const char *version;
+    const struct llem_value *libraries;
+    size_t n_prompts;
+
+    /* The worker's clock: ours is `offset_ns` less, to within half_width_ns. */
+    bool have_clock;
+    int64_t offset_ns, half_width_ns;
+    struct llem_arena *loaded_arena;
+    struct llem_value *clock; /* in what load_model returned; completed after the window */
+
+    /* The pass that runs. */
+    const struct llem_pass *pass;
+    const struct llem_receipts *receipts;
+    int64_t *numbers; /* of one receipt: token times, then output ids */
+    int32_t *ids;
+    size_t numbers_cap, ids_cap;
+};
+
+static llem_errcode call(struct worker *w, const char *method, const struct llem_value *params,
+                         struct llem_arena *a, struct llem_rpc_reply *reply, llem_error *err)
+{
+    const struct llem_rpc_limits l = llem_worker_limits(w->args.info, method);
+    llem_error own = { 0 };
+    llem_errcode rc = llem_rpc_call(w->rpc, method, params, &l, a, reply, &own);
+
+    if (rc == LLEM_OK && reply->result->kind != LLEM_MAP) {
+        rc = llem_fail(&own, LLEM_EPLUGIN, "%s answered %s with no map", w->opts.name, method);
+        llem_hint(&own, "`llem check-engine %s` tells more.", w->args.info->name);
+    }
+    if (rc < 0 && err)
+        *err = own;
+    return rc;
+}
+
+/* What the worker answered is not what the protocol says. */
+__attribute__((format(printf, 3, 4))) static llem_errcode
+violated(const struct worker *w, llem_error *err, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    llem_fail(err, LLEM_EPLUGIN, "%s: %s", w->opts.name, text);
+    return llem_hint(err, "`llem check-engine %s` tells more.", w->args.info->name);
+}
+
+/* ---- clocks ------------------------------------------------------------------------------- */
+
+/* The pair with the shortest round trip: the answer was made somewhere in it. */
+static llem_errcode read_clock(struct worker *w, int64_t *offset_ns, int64_t *half_ns,
+                               llem_error *err)
+{
+    int64_t shortest = INT64_MAX;
+
+    for (int i = 0; i < CLOCK_PAIRS; i++) {
+        struct llem_arena a = LLEM_ARENA_INIT;
+        struct llem_rpc_reply r;
+        llem_errcode rc = call(w, "clock", NULL, &a, &r, err);
+        int64_t t_ns = rc == LLEM_OK ? llem_int_at(r.result, "t_ns", -1) : 0;
+
+        llem_arena_done(&a);
+        if (rc < 0)
+            return rc;
+        if (t_ns < 0)
+            return violated(w, err, "clock answered without a t_ns");
+        if (r.received_ns - r.sent_ns >= shortest)
+            continue;
+        shortest = r.received_ns - r.sent_ns;
+        *half_ns = (shortest + 1) / 2;
+        *offset_ns = t_ns - (r.sent_ns + shortest / 2);
+    }
+    return LLEM_OK;
+}
+
+static struct llem_value *clock_pair(struct llem_arena *a, int64_t offset_ns, int64_t half_ns)
+{
+    struct llem_value *v = llem_list(a);
+
+    llem_append(a, v, llem_int(a, offset_ns));
+    llem_append(a, v, llem_int(a, half_ns));
+    return v;
+}
+
+static llem_errcode clock_before(struct worker *w, llem_error *err)
+{
+    int64_t offset_ns = 0, half_ns = 0;
+    llem_errcode rc = read_clock(w, &offset_ns, &half_ns, err);
+
+    if (rc < 0)
+        return rc;
+    w->have_clock = true;
+    w->half_width_ns = half_ns;
+    /* Two clocks that cannot be told apart are one: a worker on this host reads the same. */
+    w->offset_ns = llabs(offset_ns) <= half_ns ? 0 : offset_ns;
+    w->clock = llem_map(w->loaded_arena);
+    llem_set(w->loaded_arena, w->clock, "offset_ns", llem_int(w->loaded_arena, w->offset_ns));
+    llem_set(w->loaded_arena, w->clock, "half_width_ns", llem_int(w->loaded_arena, half_ns));
+    llem_set(w->loaded_arena, w->clock, "before", clock_pair(w->loaded_arena, offset_ns, half_ns));
+    llem_set(w->loaded_arena, w->clock, "after", llem_null(w->loaded_arena));
+    return LLEM_OK;
+}
+
+/* By how much the clocks drifted apart meanwhile is part of the doubt. */
+static void clock_after(struct worker *w)
+{
+    int64_t offset_ns, half_ns, doubt;
+
+    if (!w->have_clock || read_clock(w, &offset_ns, &half_ns, NULL) < 0)
+        return;
+    doubt = llabs(offset_ns - w->offset_ns) + half_ns;
+    if (w->offset_ns == 0 && llabs(offset_ns) <= half_ns)
+        doubt = half_ns;
+    if (doubt > w->half_width_ns)
+        w->half_width_ns = doubt;
+    llem_set(w->loaded_arena, w->clock, "half_width_ns",
+             llem_int(w->loaded_arena, w->half_width_ns));
+    llem_set(w->loaded_arena, w->clock, "after", clock_pair(w->loaded_arena, offset_ns, half_ns));
+}
+
+/* A time of the worker's as ours; LLEM_UNKNOWN if it is not told. */
+static int64_t host_time(const struct worker *w, const struct llem_value *map, const char *key)
+{
+    const struct llem_value *v = llem_get(map, key);
+
+    return v && v->kind == LLEM_INT && v->i >= 0 ? v->i - w->offset_ns : LLEM_UNKNOWN;
+}
+
+/* ---- notifications ------------------------------------------------------------------------ */
+
+/* A count of the receipt; LLEM_UNKNOWN if it is left out or null. false: it is no count. */
+static bool count_at(const struct llem_value *map, const char *key, int32_t *out)
+{
+    const struct llem_value *v = llem_get(map, key);
+
+    *out = LLEM_UNKNOWN;
+    if (llem_is_null(v))
+        return true;
+    if (v->kind != LLEM_INT || v->i < 0 || v->i > INT32_MAX)
+        return false;
+    *out = (int32_t)v->i;
+    return true;
+}
+
+/* Room for `count` numbers of a receipt; kept from one to the next. */
+static bool room(void **numbers, size_t *cap, size_t count, size_t size)
+{
+    void *more;
+
+    if (count <= *cap)
+        return true;
+    more = realloc(*numbers, count * size);
+    if (!more)
+        return false;
+    *numbers = more;
+    *cap = count;
+    return true;
+}
+
+/* The list under `key`; NULL if it is left out. *bad: it holds something else than whole numbers
+ * from 0 to `most`. */
+static const struct llem_value *numbers_at(const struct llem_value *map, const char *key,
+                                           int64_t most, bool *bad)
+{
+    const struct llem_value *list = llem_get(map, key);
+
+    if (llem_is_null(list))
+        return NULL;
+    *bad |= list->kind != LLEM_LIST;
+    for (size_t i = 0; !*bad && i < list->count; i++)
+        *bad |=
+            list->items[i]->kind != LLEM_INT || list->items[i]->i < 0 || list->items[i]->i > most;
+    return *bad ? NULL : list;
+}
+
+static llem_errcode take_request(struct worker *w, const struct llem_value *p, llem_error *err)
+{
+    const struct llem_value *times, *ids;
+    struct llem_receipt r = { .finish = llem_str_at(p, "finish", NULL),
+                              .output_sha256 = llem_str_at(p, "output_sha256", NULL) };
+    bool bad = false;
+
+    if (!w->pass || !w->receipts)
+        return llem_fail(err, LLEM_EPLUGIN, "sent a receipt while nothing ran");
+    bad |= !count_at(p, "pass", &r.pass) || !count_at(p, "repeat", &r.repeat) ||
+           !count_at(p, "i", &r.index) || !count_at(p, "input_tokens", &r.input_tokens) ||
+           !count_at(p, "cached_tokens", &r.cached_tokens) ||
+           !count_at(p, "output_tokens", &r.output_tokens);
+    if (r.repeat == LLEM_UNKNOWN)
+        r.repeat = 0;
+    times = numbers_at(p, "token_ns", INT64_MAX, &bad);
+    ids = numbers_at(p, "output_ids", INT32_MAX, &bad);
+    if (bad)
+        return llem_fail(err, LLEM_EPLUGIN, "sent a receipt with a count that is none");
+    if (r.pass != w->pass->id || r.index < 0 || (size_t)r.index >= w->n_prompts ||
+        r.repeat >= w->pass->repeats)
+        return llem_fail(err, LLEM_EPLUGIN,
+                         "sent a receipt for prompt %d, repeat %d of pass %d, which did not run",
+                         r.index, r.repeat, r.pass);
+    if (ids && r.output_tokens != LLEM_UNKNOWN && (size_t)r.output_tokens != ids->count)
+        return llem_fail(err, LLEM_EPLUGIN,
+                         "sent a receipt with %d output tokens and %zu output ids", r.output_tokens,
+                         ids->count);
+    if ((times && !room((void **)&w->numbers, &w->numbers_cap, times->count, sizeof(int64_t))) ||
+        (ids && !room((void **)&w->ids, &w->ids_cap, ids->count, sizeof(int32_t))))
+        return llem_fail(err, LLEM_ENOMEM, "sent a receipt that does not fit into memory");
+    for (size_t i = 0; times && i < times->count; i++)
+        w->numbers[i] = times->items[i]->i - w->offset_ns;
+    for (size_t i = 0; ids && i < ids->count; i++)
+        w->ids[i] = (int32_t)ids->items[i]->i;
+    r.t_submit_ns = host_time(w, p, "t_submit_ns");
+    r.t_scheduled_ns = host_time(w, p, "t_scheduled_ns");
+    r.t_first_ns = host_time(w, p, "t_first_ns");
+    r.t_last_ns = host_time(w, p, "t_last_ns");
+    r.token_ns = times ? w->numbers : NULL;
+    r.n_token_ns = times ? times->count : 0;
+    r.output_ids = ids ? w->ids : NULL;
+    if (ids && r.output_tokens == LLEM_UNKNOWN)
+        r.output_tokens = (int32_t)ids->count;
+    w->receipts->request(w->receipts->user, &r);
+    return LLEM_OK;
+}
+
+static llem_errcode take_steps(struct worker *w, const struct llem_value *p, llem_error *err)
+{
+    static const char *const names[] = { "begin_ns", "end_ns", "prefill_tokens", "decode_tokens",
+                                         "batch" };
+    const struct llem_value *lists[LLEM_COUNT(names)];
+    bool bad = false;
+    size_t n;
+
+    if (!w->receipts)
+        return llem_fail(err, LLEM_EPLUGIN, "sent steps while nothing ran");
+    for (size_t k = 0; k < LLEM_COUNT(names); k++)
+        lists[k] = numbers_at(p, names[k], k < 2 ? INT64_MAX : INT32_MAX, &bad);
+    if (bad || !lists[0] || !lists[1])
+        return llem_fail(err, LLEM_EPLUGIN, "sent steps without begin_ns and end_ns in lists");
+    n = lists[0]->count;
+    for (size_t k = 1; k < LLEM_COUNT(names); k++)
+        if (lists[k] && lists[k]->count != n)
+            return llem_fail(err, LLEM_EPLUGIN, "sent steps with lists of different lengths");
+    for (size_t i = 0; i < n; i++) {
+        const struct llem_engine_step s = {
+            .begin_ns = lists[0]->items[i]->i - w->offset_ns,
+            .end_ns = lists[1]->items[i]->i - w->offset_ns,
+            .prefill_tokens = lists[2] ? (int32_t)lists[2]->items[i]->i : LLEM_UNKNOWN,
+            .decode_tokens = lists[3] ? (int32_t)lists[3]->items[i]->i : LLEM_UNKNOWN,
+            .batch = lists[4] ? (int32_t)lists[4]->items[i]->i : LLEM_UNKNOWN,
+        };
+
+        w->receipts->step(w->receipts->user, &s);
+    }
+    return LLEM_OK;
+}
+
+static llem_errcode take_progress(struct worker *w, const struct llem_value *p, llem_error *err)
+{
+    double fraction = llem_real_at(p, "fraction", -1);
+
+    (void)err;
+    if (w->args.progress && !w->pass)
+        w->args.progress(w->args.progress_user, llem_str_at(p, "text", ""),
+                         fraction >= 0 && fraction <= 1 ? fraction : -1);
+    return LLEM_OK;
+}
+
+static llem_errcode take_log(struct worker *w, const struct llem_value *p, llem_error *err)
+{
+    static const char *const names[] = { "error", "warning", "info", "debug" };
+    const char *level = llem_str_at(p, "level", "info");
+    size_t i = 0;
+
+    (void)err;
+    while (i < LLEM_COUNT(names) - 1 && strcmp(names[i], level) != 0)
+        i++;
+    llem_log(w->args.ctx, (enum llem_log_level)i, w->args.info->name, "%s",
+             llem_str_at(p, "text", ""));
+    return LLEM_OK;
+}
+
+static llem_errcode notified(void *user, const char *method, const struct llem_value *params,
+                             llem_error *err)
+{
+    static const struct {
+        const char *method;
+        llem_errcode (*take)(struct worker *w, const struct llem_value *p, llem_error *err);
+    } known[] = {
+        { "request", take_request },
+        { "steps", take_steps },
+        { "progress", take_progress },
+        { "log", take_log },
+    };
+    struct worker *w = user;
+
+    for (size_t i = 0; i < LLEM_COUNT(known); i++)
+        if (strcmp(known[i].method, method) == 0)
+            return known[i].take(w, params, err);
+    return llem_fail(err, LLEM_EPLUGIN, "sent the notification '%s', which does not exist", method);
+}
+
+/* ---- the table ---------------------------------------------------------------------------- */
+
+static bool cancelled(const struct worker *w)
+{
+    return w->args.cancel && atomic_load(w->args.cancel) != 0;
+}
+
+static void worker_cleanup(void *self)
+{
+    static const char *const last[] = { "cleanup", "shutdown" };
+    struct worker *w = self;
+    bool hurry = cancelled(w);
+    bool polite = !llem_rpc_broken(w->rpc);
+
+    for (size_t i = 0; polite && i < LLEM_COUNT(last); i++) {
+        struct llem_rpc_limits l = llem_worker_limits(w->args.info, last[i]);
+        struct llem_arena a = LLEM_ARENA_INIT;
+        struct llem_rpc_reply r;
+
+        l.insist = true;
+        if (hurry && l.deadline_s > CANCELLED_LEAVE_S)
+            l.deadline_s = CANCELLED_LEAVE_S;
+        (void)llem_rpc_call(w->rpc, last[i], NULL, &l, &a, &r, NULL);
+        llem_arena_done(&a);
+        polite = !llem_rpc_broken(w->rpc);
+    }
+    if (polite)
+        (void)llem_rpc_leave(w->rpc, hurry ? CANCELLED_LEAVE_S : LEAVE_S, NULL);
+}
+
+static void worker_destroy(void *self)
+{
+    struct worker *w = self;
+
+    if (!w)
+        return;
+    llem_rpc_end(w->rpc, GRACE_MS);
+    free(w->numbers);
+    free(w->ids);
+    llem_arena_done(&w->arena);
+    free(w);
+}
+
+static llem_errcode initialize(struct worker *w, llem_error *err)
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    struct llem_value *params = llem_map(&a);
+    struct llem_rpc_reply r;
+    const char *version;
+    llem_errcode rc;
+
+    llem_set(&a, params, "protocol", llem_int(&a, LLEM_WORKER_PROTOCOL));
+    llem_set(&a, params, "engine", llem_string(&a, w->args.info->name));
+    llem_set(&a, params, "model", llem_string(&a, w->args.model_path));
+    llem_set(&a, params, "config", llem_copy(&a, w->args.config));
+    llem_set(&a, params, "paths", llem_map(&a));
+    rc = call(w, "initialize", params, &a, &r, err);
+    if (rc < 0)
+        goto done;
+    if (llem_int_at(r.result, "protocol", -1) != LLEM_WORKER_PROTOCOL) {
+        rc = violated(w, err, "it speaks version %lld of the worker protocol, and this llem %d",
+                      (long long)llem_int_at(r.result, "protocol", -1), LLEM_WORKER_PROTOCOL);
+        goto done;
+    }
+    version = llem_str_at(r.result, "version", "");
+    w->version = llem_arena_strdup(&w->arena, *version ? version : "unknown");
+    w->libraries = llem_get(r.result, "libraries");
+    if (w->libraries && w->libraries->kind == LLEM_MAP)
+        w->libraries = llem_copy(&w->arena, w->libraries);
+    else
+        w->libraries = llem_map(&w->arena);
+    if (w->arena.oom)
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory for %s", w->opts.name);
+done:
+    llem_arena_done(&a);
+    return rc;
+}
+
+static llem_errcode worker_create(void **self, const struct llem_engine_args *args, llem_error *err)
+{
+    struct worker *w = calloc(1, sizeof(*w));
+    struct llem_worker_command command;
+    llem_errcode rc;
+
+    if (!w)
+        return llem_fail(err, LLEM_ENOMEM, "cannot allocate engine '%s'", args->info->name);
+    w->args = *args;
+    rc = llem_worker_command(&command, args->ctx, &w->arena, args->info, err);
+    if (rc < 0)
+        goto done;
+    w->opts = (struct llem_rpc_opts){
+        .ctx = args->ctx,
+        .name = llem_arena_printf(&w->arena, "the worker of engine '%s'", args->info->name),
+        .argv = command.argv,
+        .env = command.env,
+        .log_fd = args->log_fd > 0 ? args->log_fd : -1,
+        .log_name = args->dir ? llem_arena_printf(&w->arena, "%s/worker.log", args->dir) : NULL,
+        .cancel = args->cancel,
+        .kinds = llem_worker_kinds(&w->arena, command.interpreter),
+        .notify = notified,
+        .user = w,
+    };
+    if (w->arena.oom) {
+        rc = llem_fail(err, LLEM_ENOMEM, "cannot allocate engine '%s'", args->info->name);
+        goto done;
+    }
+    llem_log(args->ctx, LLEM_LOG_INFO, "engine", "the worker of %s is %s%s%s", args->info->name,
+             command.argv[0], command.origin ? ", chosen by " : "",
+             command.origin ? command.origin : "");
+    rc = llem_rpc_start(&w->rpc, &w->opts, err);
+    if (rc < 0 && command.interpreter)
+        llem_hint(err, "%s chose '%s'; LLEM_PYTHON names another interpreter.", command.origin,
+                  command.interpreter);
+    if (rc == LLEM_OK)
+        rc = initialize(w, err);
+    if (rc < 0)
+        goto done;
+    *self = w;
+    w = NULL;
+done:
+    worker_destroy(w);
+    return rc;
+}
+
+static const char *worker_version(void *self)
+{
+    const struct worker *w = self;
+
+    return w->version;
+}
+
+static struct llem_value *worker_check_hardware(void *self, struct llem_arena *a)
+{
+    struct llem_value *list = llem_list(a);
+    const struct llem_value *errors;
+    struct llem_rpc_reply r;
+    llem_error err = { 0 };
+
+    if (call(self, "check_hardware", NULL, a, &r, &err) < 0) {
+        llem_append(a, list, llem_string(a, err.msg));
+        return list;
+    }
+    errors = llem_get(r.result, "errors");
+    for (size_t i = 0; errors && errors->kind == LLEM_LIST && i < errors->count; i++)
+        if (errors->items[i]->kind == LLEM_STRING)
+            llem_append(a, list, errors->items[i]);
+    return list;
+}
+
+static llem_errcode worker_load_prompts(void *self, const struct llem_prompt *prompts, size_t count,
+                                        int32_t *input_tokens, int32_t *truncated, llem_error *err)
+{
+    struct worker *w = self;
+    struct llem_arena a = LLEM_ARENA_INIT;
+    struct llem_value *params = llem_map(&a), *list = llem_list(&a);
+    const struct llem_value *most = llem_at(w->args.config, "task.max_input_tokens");
+    const struct llem_value *tokens;
+    struct llem_rpc_reply r;
+    bool bad = false;
+    llem_errcode rc;
+
+    for (size_t i = 0; i < count; i++) {
+        struct llem_value *ids;
+
+        if (prompts[i].text) {
+            llem_append(&a, list, llem_string(&a, prompts[i].text));
+            continue;
+        }
+        ids = llem_list(&a);
+        for (size_t k = 0; k < prompts[i].n_ids; k++)
+            llem_append(&a, ids, llem_int(&a, prompts[i].ids[k]));
+        llem_append(&a, list, ids);
+    }
+    llem_set(&a, params, "max_input_tokens", most ? llem_copy(&a, most) : llem_null(&a));
+    llem_set(&a, params, "prompts", list);
+    if (a.oom) {
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory for %zu prompts", count);
+        goto done;
+    }
+    rc = call(w, "load_prompts", params, &a, &r, err);
+    if (rc < 0)
+        goto done;
+    tokens = numbers_at(r.result, "input_tokens", INT32_MAX, &bad);
+    if (!tokens || tokens->count != count) {
+        rc = violated(w, err, "load_prompts answered %zu token counts for %zu prompts",
+                      tokens ? tokens->count : 0, count);
+        goto done;
+    }
+    for (size_t i = 0; i < count; i++)
+        input_tokens[i] = (int32_t)tokens->items[i]->i;
+    if (!count_at(r.result, "truncated", truncated) || *truncated == LLEM_UNKNOWN)
+        *truncated = 0;
+    w->n_prompts = count;
+done:
+    llem_arena_done(&a);
+    return rc;
+}
+
+static llem_errcode worker_open_device(void *self, struct llem_arena *a,
+                                       struct llem_value **devices, llem_error *err)
+{
+    struct worker *w = self;
+    struct llem_rpc_reply r;
+    struct llem_value *list;
+    llem_errcode rc = call(w, "open_device", NULL, a, &r, err);
+
+    if (rc < 0)
+        return rc;
+    list = llem_get(r.result, "devices");
+    if (!list)
+        return llem_engine_cpu_device(self, a, devices, err);
+    if (list->kind != LLEM_LIST)
+        return violated(w, err, "open_device answered devices that are no list");
+    *devices = list;
+    return LLEM_OK;
+}
+
+static llem_errcode worker_load_model(void *self, struct llem_arena *a, struct llem_value **loaded,
+                                      llem_error *err)
+{
+    struct worker *w = self;
+    struct llem_rpc_reply r;
+    llem_errcode rc;
+
+    w->loaded_arena = a;
+    rc = clock_before(w, err);
+    if (rc == LLEM_OK)
+        rc = call(w, "load_model", NULL, a, &r, err);
+    if (rc < 0)
+        return rc;
+    if (!llem_get(r.result, "libraries"))
+        llem_set(a, r.result, "libraries", llem_copy(a, w->libraries));
+    llem_set(a, r.result, "clock", w->clock);
+    *loaded = r.result;
+    return LLEM_OK;
+}
+
+static llem_errcode worker_run_warmup_prompt(void *self, int32_t index, double *latency_ms,
+                                             llem_error *err)
+{
+    struct worker *w = self;
+    struct llem_arena a = LLEM_ARENA_INIT;
+    struct llem_value *params = llem_map(&a);
+    struct llem_rpc_reply r;
+    llem_errcode rc;
+
+    llem_set(&a, params, "index", llem_int(&a, index));
+    rc = call(w, "run_warmup_prompt", params, &a, &r, err);
+    if (rc == LLEM_OK) {
+        double ms = llem_real_at(r.result, "latency_ms", NAN);
+
+        if (ms >= 0)
+            *latency_ms = ms;
+        else
+            rc = violated(w, err, "run_warmup_prompt answered without a latency_ms");
+    }
+    llem_arena_done(&a);
+    return rc;
+}
+
+static llem_errcode worker_synchronize(void *self, int64_t *t_ns, llem_error *err)
+{
+    struct worker *w = self;
+    struct llem_arena a = LLEM_ARENA_INIT;
+    struct llem_rpc_reply r;
+    llem_errcode rc = call(w, "synchronize", NULL, &a, &r, err);
+
+    if (rc == LLEM_OK) {
+        *t_ns = host_time(w, r.result, "t_ns");
+        if (*t_ns == LLEM_UNKNOWN)
+            rc = violated(w, err, "synchronize answered without a t_ns");
+    }
+    llem_arena_done(&a);
+    return rc;
+}
+
+static llem_errcode worker_run_inference(void *self, const struct llem_pass *pass,
+                                         const struct llem_receipts *receipts,
+                                         struct llem_inference *out, llem_error *err)
+{
+    struct worker *w = self;
+    struct llem_arena a = LLEM_ARENA_INIT;
+    struct llem_value *params = llem_map(&a), *indices = llem_list(&a);
+    struct llem_rpc_reply r;
+    llem_errcode rc;
+
+    for (size_t i = 0; i < pass->count; i++)
+        llem_append(&a, indices, llem_int(&a, pass->indices[i]));
+    llem_set(&a, params, "pass", llem_int(&a, pass->id));
+    llem_set(&a, params, "indices", indices);
+    llem_set(&a, params, "repeats", llem_int(&a, pass->repeats));
+    llem_set(&a, params, "stream", llem_bool(&a, pass->stream));
+    w->pass = pass;
+    w->receipts = receipts;
+    rc = call(w, "run_inference", params, &a, &r, err);
+    w->pass = NULL;
+    w->receipts = NULL;
+    if (rc < 0)
+        goto done;
+    out->t_begin_ns = host_time(w, r.result, "t_begin_ns");
+    out->t_end_ns = host_time(w, r.result, "t_end_ns");
+    if (out->t_begin_ns < 0 || out->t_end_ns < out->t_begin_ns) {
+        rc = violated(w, err, "run_inference answered without edges: t_begin_ns and t_end_ns");
+        goto done;
+    }
+    out->peak_memory_bytes = llem_int_at(r.result, "peak_memory_bytes", LLEM_UNKNOWN);
+    out->input_tokens = llem_int_at(r.result, "input_tokens", LLEM_UNKNOWN);
+    out->output_tokens = llem_int_at(r.result, "output_tokens", LLEM_UNKNOWN);
+    out->process_results = NULL;
+    if (!llem_is_null(llem_get(r.result, "process_results")))
+        out->process_results = llem_copy(&w->arena, llem_get(r.result, "process_results"));
+done:
+    llem_arena_done(&a);
+    return rc;
+}
+
+static struct llem_value *worker_capture_observed_params(void *self, struct llem_arena *a)
+{
+    struct worker *w = self;
+    struct llem_rpc_reply r;
+    llem_error err = { 0 };
+
+    clock_after(w);
+    if (call(w, "capture_observed_params", NULL, a, &r, &err) == LLEM_OK)
+        return r.result;
+    llem_log(w->args.ctx, LLEM_LOG_WARNING, w->args.info->name, "%s", err.msg);
+    return llem_map(a);
+}
+
+const struct llem_engine_class llem_engine_worker = {
+    .create = worker_create,
+    .version = worker_version,
+    .check_hardware = worker_check_hardware,
+    .load_prompts = worker_load_prompts,
+    .open_device = worker_open_device,
+    .load_model = worker_load_model,
+    .run_warmup_prompt = worker_run_warmup_prompt,
+    .synchronize = worker_synchronize,
+    .run_inference = worker_run_inference,
+    .output_so_far = llem_engine_output_unknown,
+    .capture_observed_params = worker_capture_observed_params,
+    .cleanup = worker_cleanup,
+    .destroy = worker_destroy,
+};
