@@ -679,7 +679,11 @@ static int shortest_digits(char digits[20], int *exponent, double d)
     int precision, binary, n = 0;
     bool lopsided = frexp(d, &binary) == 0.5;
 
-    for (precision = 0; precision < 17; precision++) {
+    /* What reads back with some digits does with more, but for the lopsided ones, and most results
+     * of arithmetic need sixteen or seventeen: do not try the fifteen before. */
+    snprintf(text, sizeof(text), "%.14e", d);
+    precision = lopsided || strtod(text, NULL) == d ? 0 : 15; /* NOLINT: exactly */
+    for (; precision < 17; precision++) {
         snprintf(text, sizeof(text), "%.*e", precision, d);
         if (strtod(text, NULL) == d) /* NOLINT: exactly the same number is meant */
             break;

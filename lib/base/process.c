@@ -43,8 +43,9 @@
 #endif
 
 enum {
-    SHELL_ARGS = 2,         /* before the arguments of a script without "#!": sh, the script */
-    GIVE_UP_MS = 10 * 1000, /* how long a process may take to die of SIGKILL */
+    SHELL_ARGS = 2,             /* before the arguments of a script without "#!": sh, the script */
+    GIVE_UP_MS = 10 * 1000,     /* how long a process may take to die of SIGKILL */
+    KERNEL_THREAD = 0x00200000, /* PF_KTHREAD among the flags of /proc/PID/stat */
 };
 
 extern char **environ;
@@ -535,6 +536,7 @@ void llem_process_signal(struct llem_process *p, int sig)
 struct seen {
     pid_t pid, parent, group;
     unsigned long long started;
+    bool kernel; /* a thread of the kernel: has no environment */
     bool dead, ours, spared, told;
 };
 
@@ -601,6 +603,7 @@ static bool read_seen(struct seen *s, pid_t pid)
     char *p;
     char state;
     int parent, group;
+    unsigned flags;
 
     if (n <= 0)
         return false;
@@ -609,9 +612,10 @@ static bool read_seen(struct seen *s, pid_t pid)
     *s = (struct seen){ .pid = pid };
     if (!p ||
         sscanf(p + 1,
-               " %c %d %d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-               &state, &parent, &group, &s->started) != 4)
+               " %c %d %d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+               &state, &parent, &group, &flags, &s->started) != 5)
         return false;
+    s->kernel = flags & KERNEL_THREAD;
     s->parent = parent;
     s->group = group;
     s->dead = state == 'Z' || state == 'X';
@@ -711,11 +715,11 @@ static int look(struct hunt *h, struct seens *alive)
         s.spared = s.pid == self;
         s.ours = !s.spared && (s.pid == h->root || (h->group && s.group == h->group) ||
                                find_seen(&h->found, &s));
-        if (!s.ours && !s.spared && h->mark) {
+        if (!s.ours && !s.spared && !s.kernel && h->mark) {
             int marked = has_mark(s.pid, h->mark);
 
             s.ours = marked > 0;
-            h->unsure |= marked < 0 && s.group != 0; /* threads of the kernel have no environment */
+            h->unsure |= marked < 0;
         }
         if (!add_seen(&all, &s))
             goto done;
@@ -842,6 +846,16 @@ int llem_process_sweep(const char *mark, int grace_ms)
     return run_hunt(&h, now_ms() + grace_ms);
 }
 
+void llem_process_sweep_after(struct llem_process *p, int grace_ms)
+{
+    struct hunt h = { .mark = p->mark[0] ? p->mark : NULL, .group = p->group };
+
+    if (!p->started || p->pid > 0)
+        return;
+    run_hunt(&h, now_ms() + grace_ms);
+    p->swept = true;
+}
+
 void llem_process_end(struct llem_process *p, int grace_ms)
 {
     struct hunt h = { .mark = p->mark[0] ? p->mark : NULL, .group = p->group, .root = p->pid };
@@ -864,7 +878,8 @@ void llem_process_end(struct llem_process *p, int grace_ms)
         h.group_told = true;
         wait_unreaped(p, grace_ms);
     }
-    run_hunt(&h, deadline);
+    if (!p->swept)
+        run_hunt(&h, deadline);
     if (p->pid > 0) {
         /* Without /proc the hunt was for nothing; the group at least is known. As long as its
          * leader is not reaped, its number cannot be somebody else's. */
@@ -876,7 +891,7 @@ void llem_process_end(struct llem_process *p, int grace_ms)
     close_fd(&p->err);
 
 done:
-    p->started = false;
+    p->started = p->swept = false;
     p->pid = 0;
     p->group = 0;
     p->mark[0] = '\0';

@@ -27,6 +27,7 @@ struct llem_process {
     int pidfd;
     int in, out, err; /* our ends of the pipes, non-blocking and close-on-exec; -1 = none */
     bool started;     /* and not yet llem_process_end()ed */
+    bool swept;       /* by llem_process_sweep_after() */
     bool own_group;
     pid_t group; /* of own_group, kept after reaping: a group can outlive its leader */
     char mark[64];
@@ -54,6 +55,9 @@ void llem_process_end(struct llem_process *p, int grace_ms);
  * fork meanwhile; what cannot be killed (a hanging device) is given up 10 s after its SIGKILL.
  */
 int llem_process_sweep(const char *mark, int grace_ms);
+/* The same for what a process that was reaped has left behind, by its mark and its group.
+ * llem_process_end() then looks no more. */
+void llem_process_sweep_after(struct llem_process *p, int grace_ms);
 /* Is the process the caller, one of its descendants, or one that carries LLEM_RUN=mark (NULL =
  * none) or descends from such? 1 yes, 0 no, -1 no such process can be seen from here: it is gone,
  * or lives in another PID namespace. */

@@ -32,8 +32,8 @@ llem_errcode llem__batch_commit(struct llem__batch *b, llem_error *err);
 /* Close, and remove what was not committed. */
 void llem__batch_done(struct llem__batch *b);
 
-/* fsync many files at once. On failure *failed is the index and *error the errno; false. n <=
- * LLEM__SYNC_MAX. */
+/* fsync many files at once, from several threads. On failure *failed is the index of one and *error
+ * its errno; false. */
 bool llem__sync_files(const int *fds, size_t n, size_t *failed, int *error);
 
 #endif

@@ -15,6 +15,7 @@
 #include "lib/base/file.h"
 #include "lib/base/json.h"
 #include "lib/config/config.h"
+#include "lib/result/batch.h"
 #include "lib/study/study.h"
 
 enum { SLUG_MAX = 120, NAME_TRIES = 1000, RESULT_MAX = 256 << 20 };
@@ -404,17 +405,36 @@ static llem_errcode claim_dir(struct llem_study *s, const struct llem_value *exp
 {
     struct llem_arena *a = &s->arena;
     char *hidden = llem_arena_printf(a, "%s/.claim-%s", s->dir, s->cell.mark);
-    llem_errcode rc;
+    const struct {
+        const char *name;
+        const struct llem_value *v;
+    } files[] = {
+        { "claim.json", llem_claim(a, s->cell.mark, now_ns) },
+        { "experiment.json", experiment },
+        { "_resolution.json", resolution },
+    };
+    struct llem__batch batch = { .dir = hidden };
+    struct llem_buf text = LLEM_BUF_INIT(SIZE_MAX / 2);
+    llem_errcode rc = LLEM_OK;
 
     if (a->oom)
         return llem_fail(err, LLEM_ENOMEM, "cannot prepare '%s': out of memory", s->dir);
     if (mkdir(hidden, 0777) < 0)
         return llem_fail(err, LLEM_EIO, "cannot make '%s': %m", hidden);
-    rc = save_in(a, hidden, "claim.json", llem_claim(a, s->cell.mark, now_ns), err);
+    for (size_t i = 0; rc == LLEM_OK && i < LLEM_COUNT(files); i++) {
+        llem_buf_clear(&text);
+        llem_json_dump(&text, files[i].v, LLEM_JSON_PRETTY);
+        llem_buf_addc(&text, '\n');
+        if (text.failed)
+            rc = llem_fail(err, LLEM_ENOMEM, "cannot write '%s/%s': out of memory", hidden,
+                           files[i].name);
+        else
+            rc = llem__batch_add(&batch, files[i].name, text.data, text.len, err);
+    }
+    llem_buf_done(&text);
     if (rc == LLEM_OK)
-        rc = save_in(a, hidden, "experiment.json", experiment, err);
-    if (rc == LLEM_OK)
-        rc = save_in(a, hidden, "_resolution.json", resolution, err);
+        rc = llem__batch_commit(&batch, err);
+    llem__batch_done(&batch);
     if (rc == LLEM_OK && rename(hidden, s->cell.dir) < 0)
         rc = llem_fail(err, LLEM_EIO, "cannot make '%s': %m", s->cell.dir);
     if (rc == LLEM_OK)

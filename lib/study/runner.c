@@ -171,7 +171,7 @@ static void follow(struct run *run)
         press(run, deadline_ns);
     }
     /* Whatever it left behind goes first: it may hold the pipes open. */
-    llem_process_sweep(run->r->mark, LLEM_SWEEP_MS);
+    llem_process_sweep_after(p, LLEM_SWEEP_MS);
     take_events(run);
     drain_log(run);
 }

@@ -741,6 +741,24 @@ static void a_process_belongs_by_descent_or_by_its_mark(void **state)
     assert_int_equal(llem_process_belongs(pid, "belongs-a"), -1);
 }
 
+static void what_a_reaped_process_left_is_swept_once(void **state)
+{
+    struct llem_process p;
+
+    START(&p, "after-a", "sh", "-c", "setsid sleep 100 & sleep 100 & sleep 0.2");
+    while (count_marked("after-a") != 4)
+        usleep(5000);
+    llem_process_sweep_after(&p, 5000); /* not reaped: left to llem_process_end() */
+    assert_int_equal(count_marked("after-a"), 4);
+    assert_true(llem_process_wait(&p, 5000));
+    assert_int_equal(count_marked("after-a"), 2);
+    llem_process_sweep_after(&p, 5000);
+    assert_int_equal(count_marked("after-a"), 0);
+    assert_true(p.swept);
+    llem_process_end(&p, 0);
+    assert_false(p.swept || p.started);
+}
+
 static void a_sweep_finds_only_its_mark(void **state)
 {
     struct llem_process one, two, three;
@@ -1148,6 +1166,7 @@ int main(int argc, char **argv)
         TEST(a_whole_family_ends_with_its_head),
         TEST(what_a_dead_head_leaves_behind_ends_too),
         TEST(a_process_belongs_by_descent_or_by_its_mark),
+        TEST(what_a_reaped_process_left_is_swept_once),
         TEST(a_sweep_finds_only_its_mark),
         TEST(a_sweep_spares_the_sweeper_and_its_ancestors),
         TEST(what_forks_while_it_is_ended_ends_nevertheless),
