@@ -239,10 +239,11 @@ static void draw(struct progress *p)
     } else {
         snprintf(text, sizeof(text), "%s", p->text);
     }
-    fputc('\r', p->f);
     step_line(p, p->term.glyphs->spinner[p->spin++ % count], c->yellow, step_name(p->step), text,
               right, false, false);
-    fputs("\033[K", p->f);
+    /* Back to its begin: the ^C that a terminal echoes must not run over into a line of its own, of
+     * which the line before would then be left. */
+    fputs("\033[K\r", p->f);
     fflush(p->f);
     p->line_open = true;
     p->drawn_ns = now;

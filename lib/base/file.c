@@ -289,6 +289,9 @@ llem_errcode llem_remove_tree(const char *path, llem_error *err)
         return LLEM_OK;
     if (errno != EISDIR && errno != EPERM)
         return llem_fail(err, LLEM_EIO, "cannot remove '%s': %m", path);
+    /* An empty one goes even where it may not be read, as a strange umask makes it. */
+    if (rmdir(path) == 0)
+        return LLEM_OK;
     fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir) {

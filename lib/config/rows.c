@@ -127,7 +127,7 @@ const struct llem_row llem__user_rows[] = {
     REAL("measurement.datacenter_pue", 0, "1.0", 1, NO_MAX, NULL, "power usage effectiveness of the site"),
     SECTION("ui", 0, "the terminal"),
     ENUM("ui.log_level", 0, "\"WARNING\"", "WARNING|INFO|DEBUG", "how much is logged"),
-    BOOL("ui.prompt", 0, "true", "ask before long or costly steps"),
+    BOOL("ui.prompt", 0, "true", "taken as the original takes it, without effect: llem asks no questions"),
     ENUM("ui.progress_mode", 0, "\"auto\"", "auto|plain|quiet", "how progress is shown"),
     SECTION("execution", 0, "pauses between the experiments of a study"),
     REAL("execution.experiment_gap_seconds", 0, "60.0", 0, NO_MAX, "s", "pause between experiments"),

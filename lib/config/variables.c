@@ -19,7 +19,7 @@ const struct llem_variable llem_variables[] = {
     { "LLEM_OUTPUT_DIR", LLEM_TYPE_STRING, .row = "output.results_dir", .help = "directory for results" },
     { "LLEM_SAVE_TIMESERIES", LLEM_TYPE_BOOL, .row = "output.save_timeseries", .help = "write timeseries.parquet" },
     { "LLEM_LOG_LEVEL", LLEM_TYPE_ENUM, .choices = "WARNING|INFO|DEBUG", .row = "ui.log_level", .help = "how much is logged" },
-    { "LLEM_NO_PROMPT", LLEM_TYPE_ANY, .row = "ui.prompt", .sets = "false", .help = "ask no questions, whatever the value" },
+    { "LLEM_NO_PROMPT", LLEM_TYPE_ANY, .row = "ui.prompt", .sets = "false", .help = "sets it false, whatever the value" },
     { "LLEM_CARBON_INTENSITY", LLEM_TYPE_REAL, .row = "measurement.carbon_intensity_gco2_kwh", .help = "carbon intensity of the electricity in gCO2/kWh" },
     { "LLEM_DATACENTER_PUE", LLEM_TYPE_REAL, .row = "measurement.datacenter_pue", .help = "power usage effectiveness of the site" },
     { "LLEM_TABLE_ROWS", LLEM_TYPE_INT, .min = 3, .help = "height of the live table" },

@@ -50,8 +50,8 @@ static llem_errcode find_dir(struct llem_arena *a, const char **out, const char 
     }
     if (!llem_path_is_dir(path)) {
         if (strcmp(llem_path_basename(path), "result.json") != 0) {
-            llem_fail(err, LLEM_EINVAL, "'%s' is neither a directory of results nor a result.json",
-                      path);
+            llem_fail(err, LLEM_ENOTFOUND,
+                      "'%s' is neither a directory of results nor a result.json", path);
             return llem_hint(err, name_one);
         }
         *out = llem_path_dirname(a, path);
@@ -81,7 +81,7 @@ static llem_errcode find_dir(struct llem_arena *a, const char **out, const char 
         llem_fail(err, LLEM_ENOTFOUND, "there is no result in '%s'", path);
         return llem_hint(err, name_one);
     }
-    llem_fail(err, LLEM_EINVAL, "'%s' holds %zu experiments", path, n);
+    llem_fail(err, LLEM_ENOTFOUND, "'%s' holds %zu experiments", path, n);
     return llem_hint(err, "name one of its directories, such as '%s'", found);
 }
 

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/tap.sh"
 
 # Run llem in a terminal of COLUMNS columns, and replay what it wrote: $tmp/screen has the lines as they stand
-# at the end, $tmp/raw the bytes, $tmp/longest the widest line that ever stood there.
+# at the end (Ctrl-C is typed once INTERRUPT is seen), $tmp/raw the bytes, $tmp/longest the widest line that ever stood there.
 show() { # COLUMNS ARGUMENT...
     local columns=$1
     shift
@@ -19,7 +19,7 @@ if pid == 0:
     fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     os.execvp("llem", ["llem", *arguments])
 fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-raw = b""
+raw, interrupt = b"", os.environ.get("INTERRUPT", "").encode()
 while True:
     try:
         data = os.read(fd, 65536)
@@ -28,6 +28,9 @@ while True:
     if not data:
         break
     raw += data
+    if interrupt and interrupt in raw:
+        os.write(fd, b"\x03")
+        interrupt = b""
 status = os.waitpid(pid, 0)[1]
 lines, line, at, longest = [], [], 0, 0
 for part in re.findall(r"\x1b\[[0-9;]*[A-Za-z]|[\s\S]", raw.decode("utf-8", "replace")):
@@ -101,6 +104,13 @@ show 80 run $quick --set test.fail_at=load_model
 exits 1
 prints '^  ✗ Model '
 prints '^llem: .*load_model'
+
+say "Ctrl-C"
+INTERRUPT=⠹ show 80 run $quick --set test.load_s=30
+exits 130
+check "is echoed over the line that moves, not behind it" grep -q "$(printf '\r')^C" "$tmp/raw"
+check "the line is left once" test "$(grep -c ' Model ' "$tmp/screen")" = 1
+prints '^  ✗ Model '
 
 say "measure shares the terminal"
 show 80 measure --quick -- sh -c 'test -t 0 && read -t 5 x </dev/null; echo on a terminal; ps -o tpgid=,pgid= -p $$ | awk "{ print (\$1 == \$2) ? \"foreground\" : \"background\" }"'

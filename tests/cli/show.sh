@@ -52,6 +52,17 @@ run sh -c "llem show '$dir' >/dev/full"
 exits 1
 complains 'No space left'
 
+say "a path that leads to no result"
+mkdir -p empty && echo '{}' >other.json
+for path in empty other.json nowhere "$(dirname "$dir")/plan.json"; do
+    for command in show verify; do
+        run llem $command "$path"
+        exits 1 "$command"
+        silent
+        complains "^hint: "
+    done
+done
+
 say "in ASCII"
 LC_ALL=C run llem show "$dir"
 check "no byte beyond ASCII" sh -c "! LC_ALL=C grep -q '[^ -~]' '$tmp/out'"

@@ -325,6 +325,10 @@ static void trees_are_removed_and_links_are_not_followed(void **state)
     assert_int_equal(symlink("keep", in_dir("top")), 0);
     assert_int_equal(llem_remove_tree(in_dir("top"), &err), LLEM_OK);
     assert_true(llem_path_exists(in_dir("keep/precious")));
+    /* An empty directory that its owner may not even read. */
+    assert_int_equal(mkdir(in_dir("shut"), 0), 0);
+    assert_int_equal(llem_remove_tree(in_dir("shut"), &err), LLEM_OK);
+    assert_false(llem_path_exists(in_dir("shut")));
     assert_int_equal(llem_remove_tree(in_dir("absent"), &err), LLEM_OK);
     assert_int_equal(llem_remove_tree(in_dir("keep/precious"), &err), LLEM_OK);
     assert_int_equal(llem_remove_tree("/proc/self/fd", &err), LLEM_EIO);
