@@ -19,7 +19,11 @@ struct row {
     float peak_w;
 };
 
-/* TDP: vendors' product pages; each compared with cpu_power.csv of CodeCarbon 3. */
+/* TDP: vendors' product pages; compared with cpu_power.csv of CodeCarbon 3. Of Intel's desktops
+ * from the 12th generation on that file has two only: i9-13900K (125 W, as here) and i7-12700K (190
+ * W, which is the upper figure here), so the others' "processor base power" and "maximum turbo
+ * power" have Intel's specifications as their one source. i7-12700H and Ultra 7 155H are as there.
+ * The upper figures of the 10th and 11th generation are PL2 of their datasheets. */
 /* clang-format off */
 static const struct row rows[] = {
     /* AMD, servers */
