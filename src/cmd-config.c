@@ -213,8 +213,8 @@ const struct cmd cmd_config = {
     .description = "Each engine and each sensor with whether it can be used, why not, and the "
                    "command that would unlock "
                    "it; the user configuration with the source of every setting; the LLEM_ "
-                   "variables in force. Nothing "
-                   "is started and nothing is changed.",
+                   "variables in force. Python is asked for the packages of engines that need "
+                   "it; nothing is loaded and nothing is changed.",
     .examples = "llem config\n"
                 "llem config --schema > experiment.schema.json",
     .options = options,

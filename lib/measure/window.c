@@ -308,6 +308,8 @@ static void write_totals(struct llem_harness *h, const struct llem_inference *ou
     for (size_t i = 0; i < LLEM_COUNT(totals); i++)
         llem_set(a, h->totals, totals[i].name,
                  totals[i].n < 0 ? llem_null(a) : llem_int(a, totals[i].n));
+    llem_set(a, h->totals, "process_results",
+             out->process_results ? llem_copy(a, out->process_results) : llem_null(a));
 }
 
 /* From one edge to the other. Nothing here allocates before the end is marked. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What this machine has, for `llem config`: engines and sensors with why each is usable or not, the
- * user's configuration with its sources, the variables in force. Starts nothing and opens nothing
- * for good.
+ * user's configuration with its sources, the variables in force. Starts nothing but the
+ * interpreters of engines in Python, to ask what packages they have, and opens nothing for good.
  */
 #include <string.h>
 #include <sys/utsname.h>
@@ -11,6 +11,7 @@
 #include "lib/base/file.h"
 #include "lib/base/json.h"
 #include "lib/engine/registry.h"
+#include "lib/engine/worker.h"
 #include "lib/sampler/sampler.h"
 #include "lib/study/study.h"
 
@@ -73,14 +74,22 @@ static llem_errcode engines(llem_ctx *ctx, struct llem_arena *a, struct llem_val
         return rc;
     for (size_t i = 0; i < count; i++) {
         struct llem_value *v = llem_map(a);
-        bool usable = !info[i].missing && info[i].table;
+        const char *why = info[i].missing, *remedy = info[i].remedy;
+        llem_error lacks = { 0 };
+        bool usable;
 
         if (info[i].hidden)
             continue;
+        if (!why && !llem_engine_builtin(info[i].name) &&
+            llem_worker_usable(ctx, &info[i], &lacks) < 0) {
+            why = lacks.msg;
+            remedy = lacks.hint;
+        }
+        usable = !why && info[i].table;
         llem_set(a, v, "name", llem_string(a, info[i].name));
         llem_set(a, v, "usable", llem_bool(a, usable));
-        llem_set(a, v, "text", llem_string(a, usable ? info[i].help : info[i].missing));
-        llem_set(a, v, "remedy", or_null(a, info[i].remedy));
+        llem_set(a, v, "text", llem_string(a, usable ? info[i].help : why));
+        llem_set(a, v, "remedy", or_null(a, remedy));
         llem_set(a, v, "detail", or_null(a, info[i].dir));
         llem_append(a, list, v);
     }
