@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * config.json: which architecture, and its dimensions and options. What is not known is refused by
- * name, so that nothing is computed nearly right; every number is checked before anything is sized
- * by it.
+ * config.json: which architecture, and its options; dimensions are read as for every engine. What
+ * is not known is refused by name, so that nothing is computed nearly right; every number is
+ * checked before anything is sized by it.
  */
 #include "engines/cpu/cpu.h"
 
@@ -14,8 +14,6 @@
 #include "lib/base/file.h"
 #include "lib/base/json.h"
 
-enum { MAX_LAYERS = 1024, MAX_WIDTH = 1 << 20, MAX_VOCAB = 1 << 24, MAX_POSITIONS = 1 << 24 };
-
 /* config.json under way. */
 struct reader {
     const char *name;
@@ -23,24 +21,6 @@ struct reader {
     struct cpu_config *c;
     llem_error *err;
 };
-
-static llem_errcode read_int(const struct reader *r, const char *key, int64_t max,
-                             int64_t otherwise, int32_t *out)
-{
-    const struct llem_value *v = llem_get(r->root, key);
-
-    if (llem_is_null(v)) {
-        if (otherwise < 0)
-            return llem_fail(r->err, LLEM_ECORRUPT, "%s has no %s", r->name, key);
-        *out = (int32_t)otherwise;
-        return LLEM_OK;
-    }
-    if (v->kind != LLEM_INT || v->i < 1 || v->i > max)
-        return llem_fail(r->err, LLEM_ECORRUPT, "%s: %s is no whole number from 1 to %lld", r->name,
-                         key, (long long)max);
-    *out = (int32_t)v->i;
-    return LLEM_OK;
-}
 
 static llem_errcode read_positive(const struct reader *r, const struct llem_value *from,
                                   const char *key, double otherwise, double *out)
@@ -56,16 +36,6 @@ static llem_errcode read_positive(const struct reader *r, const struct llem_valu
         return llem_fail(r->err, LLEM_ECORRUPT, "%s: %s is no number above 0", r->name, key);
     *out = d;
     return LLEM_OK;
-}
-
-/* Refuse the value of an option unless it is off: absent, null, false, or 0. */
-static llem_errcode expect_off(const struct reader *r, const char *key)
-{
-    const struct llem_value *v = llem_get(r->root, key);
-
-    if (llem_is_null(v) || (v->kind == LLEM_BOOL && !v->b) || (v->kind == LLEM_INT && v->i == 0))
-        return LLEM_OK;
-    return llem_fail(r->err, LLEM_ENOTSUP, "%s: engine cpu does not know %s", r->name, key);
 }
 
 static llem_errcode read_act(const struct reader *r, const char *key, const char *otherwise)
@@ -146,38 +116,34 @@ static llem_errcode read_rope(const struct reader *r)
     return rc;
 }
 
-/* Which layers see but a window: by name, or all from max_window_layers on. */
-static llem_errcode read_window(const struct reader *r)
+/* What every family has alike. */
+static llem_errcode take_dims(const struct reader *r, const struct llem_dims *d)
 {
-    const struct llem_value *types = llem_get(r->root, "layer_types");
     struct cpu_config *c = r->c;
-    int32_t window, first, i;
-    bool any = false;
-    llem_errcode rc;
 
-    if (!llem_bool_at(r->root, "use_sliding_window", false) ||
-        llem_is_null(llem_get(r->root, "sliding_window")))
+    c->dims = *d;
+    c->dims.windowed = (struct llem_window){ 0 }; /* points into the file's tree */
+    c->hidden = (int32_t)d->hidden;
+    c->layers = (int32_t)d->layers;
+    c->heads = (int32_t)d->heads;
+    c->kv_heads = (int32_t)d->kv_heads;
+    c->head_dim = (int32_t)d->head;
+    c->ff = (int32_t)d->inner;
+    c->vocab = (int32_t)d->vocab;
+    c->max_positions = (int32_t)d->max_positions;
+    c->gated = d->gated;
+    c->tied = d->tied;
+    c->qkv_bias = d->qkv_bias;
+    c->out_bias = d->out_bias;
+    c->mlp_bias = d->mlp_bias;
+    c->window = (int32_t)d->window;
+    if (!d->window)
         return LLEM_OK;
-    rc = read_int(r, "sliding_window", INT32_MAX, -1, &window);
-    if (rc < 0)
-        return rc;
-    first = (int32_t)llem_int_at(r->root, "max_window_layers", 28);
     c->windowed = llem_arena_calloc(&c->arena, (size_t)c->layers, 1);
     if (!c->windowed)
         return llem_fail(r->err, LLEM_ENOMEM, "no memory for %d layers", c->layers);
-    if (!llem_is_null(types) && (types->kind != LLEM_LIST || types->count != (size_t)c->layers))
-        return llem_fail(r->err, LLEM_ECORRUPT, "%s: layer_types are not one for each of %d layers",
-                         r->name, c->layers);
-    for (i = 0; i < c->layers; i++) {
-        if (llem_is_null(types))
-            c->windowed[i] = i >= first;
-        else
-            c->windowed[i] = types->items[i]->kind == LLEM_STRING &&
-                             !strcmp(types->items[i]->s, "sliding_attention");
-        any |= c->windowed[i];
-    }
-    if (any)
-        c->window = window;
+    for (int32_t i = 0; i < c->layers; i++)
+        c->windowed[i] = llem_dims_is_windowed(d, i);
     return LLEM_OK;
 }
 
@@ -218,7 +184,7 @@ static enum cpu_dtype read_dtype(const struct llem_value *root)
                                        : CPU_OTHER;
 }
 
-static llem_errcode read_rope_decoder(const struct reader *r)
+static llem_errcode read_llama(const struct reader *r)
 {
     struct cpu_config *c = r->c;
     double eps;
@@ -226,50 +192,16 @@ static llem_errcode read_rope_decoder(const struct reader *r)
 
     c->norm = CPU_NORM_RMS;
     c->positions = CPU_POS_ROPE;
-    c->gated = true;
-    c->tied = llem_bool_at(r->root, "tie_word_embeddings", false);
     c->scale_scores = true;
-    if ((rc = read_int(r, "hidden_size", MAX_WIDTH, -1, &c->hidden)) < 0 ||
-        (rc = read_int(r, "num_hidden_layers", MAX_LAYERS, -1, &c->layers)) < 0 ||
-        (rc = read_int(r, "num_attention_heads", MAX_WIDTH, -1, &c->heads)) < 0 ||
-        (rc = read_int(r, "num_key_value_heads", MAX_WIDTH, c->heads, &c->kv_heads)) < 0 ||
-        (rc = read_int(r, "intermediate_size", MAX_WIDTH, -1, &c->ff)) < 0 ||
-        (rc = read_int(r, "vocab_size", MAX_VOCAB, -1, &c->vocab)) < 0 ||
-        (rc = read_int(r, "max_position_embeddings", MAX_POSITIONS, 2048, &c->max_positions)) < 0 ||
-        (rc = read_positive(r, r->root, "rms_norm_eps", 1e-6, &eps)) < 0 ||
+    if ((rc = read_positive(r, r->root, "rms_norm_eps", 1e-6, &eps)) < 0 ||
         (rc = read_act(r, "hidden_act", "silu")) < 0 || (rc = read_rope(r)) < 0)
         return rc;
     c->eps = (float)eps;
-    if (llem_is_null(llem_get(r->root, "head_dim")) && c->hidden % c->heads != 0)
-        return llem_fail(
-            r->err, LLEM_ECORRUPT,
-            "%s: hidden_size %d is no multiple of num_attention_heads %d, and there is no "
-            "head_dim",
-            r->name, c->hidden, c->heads);
-    rc = read_int(r, "head_dim", MAX_WIDTH, c->hidden / c->heads, &c->head_dim);
-    if (rc < 0)
-        return rc;
     if (c->head_dim < 2 || c->head_dim % 2 != 0)
         return llem_fail(r->err, LLEM_ECORRUPT,
                          "%s: a head of %d cannot be rotated; it must be even", r->name,
                          c->head_dim);
     return LLEM_OK;
-}
-
-static llem_errcode read_llama(const struct reader *r)
-{
-    r->c->qkv_bias = r->c->out_bias = llem_bool_at(r->root, "attention_bias", false);
-    r->c->mlp_bias = llem_bool_at(r->root, "mlp_bias", false);
-    return read_rope_decoder(r);
-}
-
-static llem_errcode read_qwen2(const struct reader *r)
-{
-    llem_errcode rc;
-
-    r->c->qkv_bias = true;
-    rc = read_rope_decoder(r);
-    return rc < 0 ? rc : read_window(r);
 }
 
 static llem_errcode read_gpt2(const struct reader *r)
@@ -280,26 +212,12 @@ static llem_errcode read_gpt2(const struct reader *r)
 
     c->norm = CPU_NORM_LAYER;
     c->positions = CPU_POS_LEARNED;
-    c->qkv_bias = c->out_bias = c->mlp_bias = true;
-    c->tied = llem_bool_at(r->root, "tie_word_embeddings", true);
     c->scale_scores = llem_bool_at(r->root, "scale_attn_weights", true);
     c->scale_by_layer = llem_bool_at(r->root, "scale_attn_by_inverse_layer_idx", false);
-    if ((rc = read_int(r, "n_embd", MAX_WIDTH, 768, &c->hidden)) < 0 ||
-        (rc = read_int(r, "n_layer", MAX_LAYERS, 12, &c->layers)) < 0 ||
-        (rc = read_int(r, "n_head", MAX_WIDTH, 12, &c->heads)) < 0 ||
-        (rc = read_int(r, "n_inner", MAX_WIDTH, 4 * (int64_t)c->hidden, &c->ff)) < 0 ||
-        (rc = read_int(r, "vocab_size", MAX_VOCAB, 50257, &c->vocab)) < 0 ||
-        (rc = read_int(r, "n_positions", MAX_POSITIONS, 1024, &c->max_positions)) < 0 ||
-        (rc = read_positive(r, r->root, "layer_norm_epsilon", 1e-5, &eps)) < 0 ||
-        (rc = read_act(r, "activation_function", "gelu_new")) < 0 ||
-        (rc = expect_off(r, "add_cross_attention")) < 0)
+    if ((rc = read_positive(r, r->root, "layer_norm_epsilon", 1e-5, &eps)) < 0 ||
+        (rc = read_act(r, "activation_function", "gelu_new")) < 0)
         return rc;
     c->eps = (float)eps;
-    c->kv_heads = c->heads;
-    if (c->hidden % c->heads != 0)
-        return llem_fail(r->err, LLEM_ECORRUPT, "%s: n_embd %d is no multiple of n_head %d",
-                         r->name, c->hidden, c->heads);
-    c->head_dim = c->hidden / c->heads;
     return LLEM_OK;
 }
 
@@ -309,19 +227,17 @@ static const struct {
     llem_errcode (*read)(const struct reader *r);
 } known[] = {
     { "LlamaForCausalLM", "llama", &cpu_arch_llama, read_llama },
-    { "Qwen2ForCausalLM", "qwen2", &cpu_arch_llama, read_qwen2 },
+    { "Qwen2ForCausalLM", "qwen2", &cpu_arch_llama, read_llama },
     { "GPT2LMHeadModel", "gpt2", &cpu_arch_gpt2, read_gpt2 },
 };
 
 static llem_errcode parse(struct reader *r)
 {
-    /* Options of these families that change what is computed. */
-    static const char *const refused[] = { "quantization_config", "num_experts",
-                                           "num_local_experts", "is_encoder_decoder" };
     const struct llem_value *list = llem_get(r->root, "architectures");
     const char *type = llem_str_at(r->root, "model_type", "");
     const char *architecture = "";
     struct cpu_config *c = r->c;
+    struct llem_dims dims;
     llem_errcode rc;
     size_t i;
 
@@ -339,18 +255,12 @@ static llem_errcode parse(struct reader *r)
             r->name, architecture[0] ? architecture : type);
     snprintf(c->architecture, sizeof(c->architecture), "%s", known[i].architecture);
     c->arch = known[i].arch;
-    rc = known[i].read(r);
-    for (i = 0; i < LLEM_COUNT(refused) && rc == LLEM_OK; i++)
-        rc = expect_off(r, refused[i]);
-    if (rc < 0)
+    if ((rc = llem_dims_read(&dims, r->root, known[i].model_type, r->name, r->err)) < 0 ||
+        (rc = take_dims(r, &dims)) < 0 || (rc = known[i].read(r)) < 0)
         return rc;
-    if (c->heads % c->kv_heads != 0)
-        return llem_fail(r->err, LLEM_ECORRUPT,
-                         "%s: %d heads cannot share %d key/value heads evenly", r->name, c->heads,
-                         c->kv_heads);
-    if ((int64_t)c->heads * c->head_dim > MAX_WIDTH)
-        return llem_fail(r->err, LLEM_ECORRUPT, "%s: %d heads of %d are too wide", r->name,
-                         c->heads, c->head_dim);
+    if (!llem_is_null(llem_get(r->root, "quantization_config")))
+        return llem_fail(r->err, LLEM_ENOTSUP, "%s: engine cpu does not know quantization_config",
+                         r->name);
     c->stored = read_dtype(r->root);
     return read_eos(c, r->root, r->name, r->err);
 }
@@ -386,7 +296,7 @@ static llem_errcode read_generation(struct cpu_config *c, const char *path, llem
     llem_errcode rc = LLEM_OK;
 
     if (llem_path_exists(path)) {
-        rc = llem_json_load(&scratch, &root, path, CPU_MAX_CONFIG_BYTES, err);
+        rc = llem_json_load(&scratch, &root, path, LLEM_MAX_CONFIG_BYTES, err);
         if (rc == LLEM_OK)
             rc = read_eos(c, root, "generation_config.json", err);
     }
@@ -403,7 +313,7 @@ llem_errcode cpu_config_load(struct cpu_config *c, const char *dir, llem_error *
     llem_errcode rc;
 
     memset(c, 0, sizeof(*c));
-    llem_buf_init(&text, CPU_MAX_CONFIG_BYTES);
+    llem_buf_init(&text, LLEM_MAX_CONFIG_BYTES);
     if (scratch.oom) {
         rc = llem_fail(err, LLEM_ENOMEM, "no memory to read '%s'", dir);
         goto done;

@@ -13,10 +13,10 @@
 #include "lib/base/base.h"
 #include "lib/base/clock.h"
 #include "lib/base/ctx.h"
+#include "lib/engine/dimensions.h"
 
 /* What is believed of a file from outside. */
 #define CPU_MAX_HEADER_BYTES (UINT64_C(100) << 20)    /* of a safetensors file */
-#define CPU_MAX_CONFIG_BYTES (UINT64_C(4) << 20)      /* config.json, generation_config.json */
 #define CPU_MAX_INDEX_BYTES (UINT64_C(64) << 20)      /* model.safetensors.index.json */
 #define CPU_MAX_TOKENIZER_BYTES (UINT64_C(256) << 20) /* tokenizer.json */
 
@@ -202,6 +202,7 @@ enum { CPU_MAX_EOS = 16 };
 struct cpu_config {
     char architecture[64];
     const struct cpu_arch *arch;
+    struct llem_dims dims; /* whose parts are below, as they are computed with */
     enum cpu_norm norm;
     enum cpu_positions positions;
     enum cpu_act act;
@@ -259,7 +260,6 @@ enum cpu_dtype cpu_model_dtype(const struct cpu_config *c, const struct cpu_weig
 /* Bytes of memory that the weights take. */
 uint64_t cpu_model_bytes(const struct cpu_config *c, enum cpu_dtype dtype);
 uint64_t cpu_model_parameters(const struct cpu_config *c);
-uint64_t cpu_model_embedding_parameters(const struct cpu_config *c);
 /*
  * Weights into memory, from files, or random ones (w NULL) from a fixed seed. progress may be NULL;
  * it returns false to stop (LLEM_ECANCELED). config must outlive the model.

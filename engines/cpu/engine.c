@@ -382,27 +382,11 @@ static struct llem_value *describe_model(const struct engine *e, struct llem_are
              llem_string(a, llem_str_at(e->args.config, "task.model", e->args.model_path)));
     llem_set(a, m, "architecture", llem_string(a, c->architecture));
     llem_set(a, m, "dtype", llem_string(a, dtype_name(e->model->dtype)));
-    llem_set(a, m, "parameters", llem_int(a, parameters));
-    llem_set(a, m, "embedding_parameters", llem_int(a, (int64_t)cpu_model_embedding_parameters(c)));
     llem_set(a, m, "weights_bytes", llem_int(a, parameters * (e->model->dtype == CPU_F32 ? 4 : 2)));
     llem_set(a, m, "files", files);
     llem_set(a, m, "sha256", w ? llem_string(a, hex) : llem_null(a));
     llem_set(a, m, "revision", llem_string(a, e->revision));
-    llem_set(a, m, "hidden_size", llem_int(a, c->hidden));
-    llem_set(a, m, "num_layers", llem_int(a, c->layers));
-    llem_set(a, m, "num_heads", llem_int(a, c->heads));
-    llem_set(a, m, "num_kv_heads", llem_int(a, c->kv_heads));
-    llem_set(a, m, "head_size", llem_int(a, c->head_dim));
-    llem_set(a, m, "intermediate_size", llem_int(a, c->ff));
-    llem_set(a, m, "vocab_size", llem_int(a, c->vocab));
-    llem_set(a, m, "max_positions", llem_int(a, c->max_positions));
-    llem_set(a, m, "gated_mlp", llem_bool(a, c->gated));
-    llem_set(a, m, "tied_embeddings", llem_bool(a, c->tied));
-    llem_set(a, m, "sliding_window", c->window ? llem_int(a, c->window) : llem_null(a));
-    llem_set(a, m, "experts", llem_null(a));
-    llem_set(a, m, "active_experts", llem_null(a));
-    llem_set(a, m, "attention_bias", llem_bool(a, c->qkv_bias));
-    llem_set(a, m, "mlp_bias", llem_bool(a, c->mlp_bias));
+    llem_dims_put(a, m, &c->dims);
     return m;
 }
 

@@ -182,7 +182,7 @@ static void each_place(const struct cpu_config *c,
 
 struct totals {
     enum cpu_dtype dtype;
-    uint64_t bytes, parameters, embeddings;
+    uint64_t bytes, parameters;
 };
 
 static void add_up(void *arg, enum cpu_slot slot, int layer, const struct place *p)
@@ -191,8 +191,6 @@ static void add_up(void *arg, enum cpu_slot slot, int layer, const struct place 
 
     t->bytes += place_bytes(p, t->dtype);
     t->parameters += p->rows * p->cols;
-    if (slot == CPU_EMBED || slot == CPU_POSITIONS)
-        t->embeddings += p->rows * p->cols;
 }
 
 static struct totals totals_of(const struct cpu_config *c, enum cpu_dtype dtype)
@@ -211,11 +209,6 @@ uint64_t cpu_model_bytes(const struct cpu_config *c, enum cpu_dtype dtype)
 uint64_t cpu_model_parameters(const struct cpu_config *c)
 {
     return totals_of(c, CPU_F32).parameters;
-}
-
-uint64_t cpu_model_embedding_parameters(const struct cpu_config *c)
-{
-    return totals_of(c, CPU_F32).embeddings;
 }
 
 /* ---- laying out

@@ -610,19 +610,12 @@ static llem_errcode choose(struct llem_dataset *out, struct llem_arena *a,
 /* Every vocabulary in use has more words than this; used where config.json does not tell. */
 enum { SMALL_VOCABULARY = 1000 };
 
-static int64_t vocabulary(const char *model_path, struct llem_arena *a)
+static int64_t vocabulary(const struct llem_value *config)
 {
-    enum { MAX_CONFIG_BYTES = 16 << 20 };
-    struct llem_value *config;
-    char *path = model_path ? llem_path_join(a, model_path, "config.json") : NULL;
-    int64_t n = 0;
+    int64_t n = llem_int_at(config, "vocab_size", 0);
 
-    if (path && llem_path_exists(path) &&
-        llem_json_load(a, &config, path, MAX_CONFIG_BYTES, NULL) == LLEM_OK) {
-        n = llem_int_at(config, "vocab_size", 0);
-        if (n <= 0)
-            n = llem_int_at(config, "text_config.vocab_size", 0);
-    }
+    if (n <= 0)
+        n = llem_int_at(config, "text_config.vocab_size", 0);
     return n > 0 && n <= INT32_MAX ? n : SMALL_VOCABULARY;
 }
 
@@ -640,7 +633,7 @@ static llem_errcode make_random(struct llem_dataset *out, struct llem_arena *a,
                          "task.dataset.input_tokens is %" PRId64
                          ", but the dataset 'random' needs a length from 1 to %d",
                          want->input_tokens, LLEM_DATASET_MAX_INPUT_TOKENS);
-    vocab = (uint32_t)vocabulary(want->model_path, a);
+    vocab = (uint32_t)vocabulary(want->model_config);
     out->prompts = llem_arena_calloc(a, count, sizeof(*out->prompts));
     if (len > SIZE_MAX / 4 / count || !out->prompts ||
         !(ids = llem_arena_calloc(a, count * len, sizeof(*ids))))

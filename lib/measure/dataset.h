@@ -34,8 +34,9 @@ struct llem_dataset_request {
     const char *order;         /* interleaved, grouped, shuffled */
     int64_t count;             /* task.dataset.n_prompts */
     int64_t seed;
-    int64_t input_tokens;   /* of `random` */
-    const char *model_path; /* `random` asks its config.json for the size of the vocabulary */
+    int64_t input_tokens;                  /* of `random` */
+    const struct llem_value *model_config; /* config.json: `random` asks for the vocabulary's size;
+                                              NULL = not known */
 };
 
 /* Everything lives in the arena. */

@@ -12,6 +12,9 @@
 #include <string.h>
 
 #include "lib/base/file.h"
+#include "lib/base/json.h"
+#include "lib/engine/dimensions.h"
+#include "lib/engine/hub.h"
 #include "lib/result/reasons.h"
 #include "lib/result/result.h"
 
@@ -209,11 +212,34 @@ static void engine_progress(void *user, const char *text, double fraction)
                       fraction);
 }
 
+static const char *model_path(const struct llem_harness *h)
+{
+    const struct llem_value *path = llem_get(llem_get(h->experiment, "paths"), "task.model");
+
+    return path && path->kind == LLEM_STRING ? path->s : llem_str_at(h->config, "task.model", "");
+}
+
+/* What config.json says of the model, whichever engine loads it. Where there is none the engine may
+ * still know what it loads; one that cannot be read is the engine's to refuse. */
+static void load_model_config(struct llem_harness *h)
+{
+    const char *dir, *commit, *path;
+    llem_error err;
+
+    if (h->model_config ||
+        llem_hub_find_model(&h->arena, h->ctx, model_path(h), &dir, &commit, &err) != LLEM_OK ||
+        !(path = llem_path_join(&h->arena, dir, "config.json")) || !llem_path_exists(path))
+        return;
+    if (llem_json_load(&h->arena, &h->model_config, path, LLEM_MAX_CONFIG_BYTES, &err) != LLEM_OK)
+        llem_log(h->ctx, LLEM_LOG_WARNING, "measure", "%s", err.msg);
+    else if (h->model_config->kind != LLEM_MAP)
+        h->model_config = NULL;
+}
+
 static llem_errcode load_dataset(struct llem_harness *h, llem_error *err)
 {
     const struct llem_value *paths = llem_get(h->experiment, "paths");
     const struct llem_value *source = llem_get(paths, "task.dataset.source");
-    const struct llem_value *model = llem_get(paths, "task.model");
     const struct llem_dataset_request want = {
         .source = llem_str_at(h->config, "task.dataset.source", "aienergyscore"),
         .resolved_path = source && source->kind == LLEM_STRING ? source->s : NULL,
@@ -221,7 +247,7 @@ static llem_errcode load_dataset(struct llem_harness *h, llem_error *err)
         .count = llem_int_at(h->config, "task.dataset.n_prompts", 100),
         .seed = llem_int_at(h->config, "task.random_seed", 42),
         .input_tokens = llem_int_at(h->config, "task.dataset.input_tokens", 0),
-        .model_path = model && model->kind == LLEM_STRING ? model->s : NULL,
+        .model_config = h->model_config,
     };
     llem_errcode rc = llem_dataset_load(&h->dataset, h->ctx, &h->arena, &want, err);
 
@@ -239,13 +265,10 @@ static llem_errcode load_dataset(struct llem_harness *h, llem_error *err)
 /* Everything that can be wrong without a device is found here, before anyone has waited. */
 static llem_errcode step_preflight(struct llem_harness *h, llem_error *err)
 {
-    const struct llem_value *model = llem_get(llem_get(h->experiment, "paths"), "task.model");
     const struct llem_engine_args args = {
         .ctx = h->ctx,
         .config = h->config,
-        .model_path = model && model->kind == LLEM_STRING
-                          ? model->s
-                          : llem_str_at(h->config, "task.model", ""),
+        .model_path = model_path(h),
         .dir = h->m->dir,
         .cancel = h->m->cancel,
         .progress = engine_progress,
@@ -255,8 +278,10 @@ static llem_errcode step_preflight(struct llem_harness *h, llem_error *err)
     };
     const struct llem_value *problems;
     struct llem_buf text = LLEM_BUF_INIT(4096);
-    llem_errcode rc = load_dataset(h, err);
+    llem_errcode rc;
 
+    load_model_config(h);
+    rc = load_dataset(h, err);
     if (rc != LLEM_OK)
         return rc;
     rc = h->m->engine->create(&h->engine, &args, err);
@@ -376,6 +401,7 @@ static llem_errcode step_model(struct llem_harness *h, llem_error *err)
     devices = llem_get(h->loaded, "devices");
     if (devices && devices->kind == LLEM_LIST && devices->count)
         h->devices = devices;
+    load_model_config(h); /* the engine may have fetched it */
     llem_harness_note(h, "%s", llem_str_at(h->loaded, "model.name", ""));
     return LLEM_OK;
 }
@@ -417,15 +443,22 @@ static const char *skip_flops(const struct llem_harness *h)
     if (h->work)
         return "not_applicable";
     model = llem_get(h->loaded, "model");
-    return model && model->kind == LLEM_MAP && model->count ? NULL : "engine_does_not_report";
+    return h->model_config || (model && model->kind == LLEM_MAP && model->count)
+               ? NULL
+               : "engine_does_not_report";
 }
 
 static llem_errcode step_flops(struct llem_harness *h, llem_error *err)
 {
-    bool whole = llem_int_at(h->loaded, "model.hidden_size", 0) > 0 &&
-                 llem_int_at(h->loaded, "model.num_layers", 0) > 0;
+    const struct llem_value *model = llem_get(h->loaded, "model");
+    const struct llem_value *config = h->model_config ? h->model_config : llem_get(model, "config");
+    struct llem_dims d;
 
-    llem_harness_note(h, "%s", whole ? "from the model's dimensions" : "from its parameters");
+    llem_harness_note(h, "%s",
+                      llem_dims_read(&d, config, NULL, "config.json", NULL) == LLEM_OK
+                          ? "from config.json"
+                      : llem_dims_get(&d, model) ? "from the loaded model's dimensions"
+                                                 : "from the number of parameters");
     return LLEM_OK;
 }
 

@@ -81,6 +81,7 @@ struct llem_harness {
     int32_t *input_tokens, *indices;
     int32_t truncated;
     struct llem_value *devices, *loaded, *observed;
+    struct llem_value *model_config; /* config.json; NULL = there is none, or it cannot be read */
 
     /* Sensors. */
     struct llem_sensor *sensors;

@@ -191,6 +191,21 @@ static struct llem_value *engine_json(struct llem_harness *h)
     return v;
 }
 
+static struct llem_value *model_json(struct llem_harness *h)
+{
+    struct llem_arena *a = &h->arena;
+    struct llem_value *v = or_null(a, llem_get(h->loaded, "model"));
+
+    if (h->work)
+        return llem_null(a);
+    if (h->model_config) {
+        if (v->kind != LLEM_MAP)
+            v = llem_map(a);
+        llem_set(a, v, "config", h->model_config);
+    }
+    return v;
+}
+
 /* One board as `environment` lists it: out of what its sampler describes and its first snapshot. */
 static struct llem_value *gpu_json(struct llem_harness *h, const struct llem_value *domain,
                                    const struct llem_value *describe)
@@ -300,7 +315,7 @@ static struct llem_value *make_json(struct llem_harness *h, struct llem_value *c
     llem_format_utc(utc, h->clock->wall_ns(h->clock->self));
     llem_set(a, r, "finished_utc", llem_string(a, utc));
     llem_set(a, r, "dataset", dataset_json(h));
-    llem_set(a, r, "model", h->work ? llem_null(a) : or_null(a, llem_get(h->loaded, "model")));
+    llem_set(a, r, "model", model_json(h));
     llem_set(a, r, "engine", engine_json(h));
     if (h->environment)
         complete_environment(h);

@@ -6,6 +6,7 @@
 #ifndef LLEM_RESULT_DERIVE_H
 #define LLEM_RESULT_DERIVE_H
 
+#include "lib/engine/dimensions.h"
 #include "lib/result/energy.h"
 #include "lib/result/recording.h"
 
@@ -49,6 +50,10 @@ struct llem__requests {
     const char *const *finish;
 };
 
+struct llem__flops {
+    double prefill, decode, attention; /* attention is part of both */
+};
+
 struct llem__derive {
     const struct llem_recording *r;
     const struct llem_value *json;
@@ -68,6 +73,12 @@ struct llem__derive {
     struct llem__q energy, adjusted, baseline;
     const char *charged_sampler, *charged_reason, *energy_quality;
     char energy_source[64];
+    struct llem_dims dims;
+    const char *dims_from; /* "config.json", "engine"; NULL = not known */
+    struct llem__flops flops;
+    bool flops_counted; /* for every request */
+    double palm;
+    struct llem__q total_flops;
     struct llem_value *estimated; /* energy_estimated_j, or NULL */
     double estimated_j[3];        /* value, low, high */
     struct llem_value *quantities, *warnings, *details;
@@ -119,21 +130,16 @@ double llem__first_token_ms(struct llem__derive *x); /* mean; NaN */
 struct llem_value *llem__batch_object(struct llem__derive *x);
 struct llem_value *llem__phases_object(struct llem__derive *x);
 
-/* flops.c */
-struct llem__dims {
-    double hidden, layers, heads, kv_heads, head, intermediate, vocab, experts, active_experts;
-    double window; /* of sliding attention; 0 = full */
-    bool gated;
-};
-struct llem__flops {
-    double prefill, decode, attention; /* attention is part of both */
-};
-bool llem__dims_read(struct llem__dims *d, const struct llem_value *model);
+/* flops.c: operations from dimensions; what it finds is in x. */
+void llem__derive_flops(struct llem__derive *x);
 /* Forward pass of one request: `input` prompt tokens of which `cached` came out of a cache,
  * `output` generated ones. Adds to *f. */
-void llem__flops_add(struct llem__flops *f, const struct llem__dims *d, int64_t input,
+void llem__flops_add(struct llem__flops *f, const struct llem_dims *d, int64_t input,
                      int64_t cached, int64_t output);
-struct llem_value *llem__flops_object(struct llem__derive *x, struct llem__q *total);
+struct llem_value *llem__flops_object(struct llem__derive *x);
+const char *llem__flops_method(const struct llem__derive *x);
+const char *llem__flops_confidence(const struct llem__derive *x);
+struct llem_value *llem__model_object(struct llem__derive *x);
 
 /* state.c: what the machine was like. */
 struct llem_value *llem__thermal_throttle(struct llem__derive *x);

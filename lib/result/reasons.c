@@ -113,6 +113,10 @@ const struct llem_reason llem_reasons[] = {
       "Unset LLEM_NVML_LIBRARY and LLEM_SYSFS." },
     { "gain_unknown", "Nothing is known of this sensor's systematic error, so the range leaves it out.",
       "Compare only runs on the same machine." },
+    { "dimensions_differ", "The engine tells other dimensions of the model than config.json does.",
+      "Operations are counted from config.json; see `model` of recording.json for both." },
+    { "peak_unknown", "The peak rate of these devices with this kind of number is not known.",
+      "flops_per_second divided by the maker's figure gives the same." },
     { NULL, NULL, NULL },
 };
 /* clang-format on */

@@ -145,17 +145,9 @@ static struct llem_value *mj_total(struct llem__derive *x)
         llem__q_times(x->energy, 1000 / total_tokens(x), "mJ/tok", missing_tokens(x)));
 }
 
-static struct llem__q flops_q(struct llem__derive *x)
-{
-    struct llem__q q;
-
-    llem__flops_object(x, &q);
-    return q;
-}
-
 static struct llem_value *flops_total(struct llem__derive *x)
 {
-    return llem__quantity(x, "total_flops", flops_q(x));
+    return llem__quantity(x, "total_flops", x->total_flops);
 }
 
 static double positive(int64_t n)
@@ -165,23 +157,23 @@ static double positive(int64_t n)
 
 static struct llem_value *flops_per_output(struct llem__derive *x)
 {
-    return llem__quantity(
-        x, "flops_per_output_token",
-        llem__q_times(flops_q(x), 1 / positive(x->tokens.output), "FLOP/tok", missing_tokens(x)));
+    return llem__quantity(x, "flops_per_output_token",
+                          llem__q_times(x->total_flops, 1 / positive(x->tokens.output), "FLOP/tok",
+                                        missing_tokens(x)));
 }
 
 static struct llem_value *flops_per_input(struct llem__derive *x)
 {
-    return llem__quantity(
-        x, "flops_per_input_token",
-        llem__q_times(flops_q(x), 1 / positive(x->tokens.input), "FLOP/tok", missing_tokens(x)));
+    return llem__quantity(x, "flops_per_input_token",
+                          llem__q_times(x->total_flops, 1 / positive(x->tokens.input), "FLOP/tok",
+                                        missing_tokens(x)));
 }
 
 static struct llem_value *flops_rate(struct llem__derive *x)
 {
     return llem__quantity(x, "flops_per_second",
-                          llem__q_times(flops_q(x), x->window_s > 0 ? 1 / x->window_s : (double)NAN,
-                                        "FLOP/s",
+                          llem__q_times(x->total_flops,
+                                        x->window_s > 0 ? 1 / x->window_s : (double)NAN, "FLOP/s",
                                         x->has_window ? "window_too_short" : "no_window"));
 }
 
@@ -345,18 +337,18 @@ static struct llem_value *energy_metrics(struct llem__derive *x)
 
 static struct llem_value *compute_metrics(struct llem__derive *x)
 {
-    struct llem__q total;
-    struct llem_value *o = llem_map(x->a), *flops = llem__flops_object(x, &total);
+    struct llem_value *o = llem_map(x->a);
+    double total = x->total_flops.v;
 
-    llem__put_real(x, o, "flops_total", total.v);
-    llem__put_real(x, o, "flops_per_token", total.v / total_tokens(x));
-    llem__put_real(x, o, "flops_per_second", total.v / window_q(x).v);
+    llem__put_real(x, o, "flops_total", total);
+    llem__put_real(x, o, "flops_per_token", total / total_tokens(x));
+    llem__put_real(x, o, "flops_per_second", total / window_q(x).v);
     llem__put_real(x, o, "peak_memory_mb",
                    llem_real_at(x->json, "totals.peak_memory_bytes", (double)NAN) / MIB);
     llem__put_real(x, o, "model_memory_mb",
                    llem_real_at(x->json, "model.weights_bytes", (double)NAN) / MIB);
-    llem__put_string(x, o, "flops_method", llem_str_at(flops, "flops_method", NULL));
-    llem__put_string(x, o, "flops_confidence", llem_str_at(flops, "flops_confidence", NULL));
+    llem__put_string(x, o, "flops_method", llem__flops_method(x));
+    llem__put_string(x, o, "flops_confidence", llem__flops_confidence(x));
     llem_set(x->a, o, "compute_precision", llem__copy_at(x, "model.dtype"));
     return o;
 }
@@ -546,13 +538,6 @@ static struct llem_value *throughput(struct llem__derive *x)
     return o;
 }
 
-static struct llem_value *flops(struct llem__derive *x)
-{
-    struct llem__q total;
-
-    return llem__flops_object(x, &total);
-}
-
 static struct llem_value *details(struct llem__derive *x)
 {
     return x->details;
@@ -623,12 +608,12 @@ static const struct {
     { "tokens", llem__tokens_object },
     { "throughput", throughput },
     { "energy", llem__energy_object },
-    { "flops", flops },
+    { "flops", llem__flops_object },
     { "agreement", llem__agreement_object },
     { "phases", llem__phases_object },
     { "environment", copied },
     { "dataset", copied },
-    { "model", copied },
+    { "model", llem__model_object },
     { "sensors", copied },
     { "measurement_warnings_detail", details },
     { "quantities", quantities },
@@ -686,6 +671,7 @@ llem_errcode llem_derive(const struct llem_recording *r, struct llem_arena *a,
     read_window(&x);
     read_step_period(&x);
     llem__derive_tokens(&x);
+    llem__derive_flops(&x);
     llem__derive_energy(&x);
     llem__state_warnings(&x);
 

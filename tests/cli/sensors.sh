@@ -183,12 +183,14 @@ json_is "$result" "d['energy_quality'], d['energy_scope'], abs(d['energy']['mean
     "('measured', ['package:0', 'dram:0'], True)"
 json_is "$result" "[k for k, v in d['energy_breakdown'].items() if v is None]" "[]"
 json_is "$result" "[k for k, v in d['latency_stats'].items() if v is None]" "[]"
-# What a CPU without a throttle counter, a paged cache or padding cannot tell; and nothing else.
+# What a CPU without a throttle counter, a paged cache, padding or a known peak rate cannot tell; and
+# nothing else.
 json_is "$result" "[k for k in d if d[k] is None]" \
     "['steady_state_window', 'multi_gpu', 'warmup_excluded_samples', 'thermal_throttle', 'energy_estimated_j', 'energy_estimated']"
 json_is "$result" "sorted(k for part in d['extended_metrics'].values() if part and not isinstance(part, float) for k, v in part.items() if v is None)" \
     "['kv_cache_blocks_total', 'kv_cache_blocks_used', 'memory_bandwidth_utilisation', 'model_memory_utilisation', 'padding_overhead', 'sm_utilisation_mean', 'total_vram_mb']"
-json_is "$result" "[p for p, q in d['quantities'].items() if q['value'] is None]" "[]"
+json_is "$result" "[p for p, q in d['quantities'].items() if q['value'] is None]" \
+    "['flops.mfu']"
 
 reasons="[w['reason'] for w in d['measurement_warnings_detail']]"
 finish lost

@@ -5,8 +5,6 @@
  *
  *     make-synthetic experiment DIR SENSOR [key=value]...   SENSOR: nvml, rapl, estimate, none
  *     make-synthetic table FILE ROWS
- *     make-synthetic flops MODEL_JSON PROMPT CACHED OUTPUT   MODEL_JSON: dimensions as in
- * recording.json
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +12,6 @@
 
 #include "lib/base/file.h"
 #include "lib/base/json.h"
-#include "lib/result/derive.h"
 #include "lib/result/parquet.h"
 #include "lib/result/result.h"
 #include "tests/support/synthetic.h"
@@ -110,33 +107,8 @@ static int experiment(const char *dir, const char *sensor, char **settings)
     return rc != LLEM_OK;
 }
 
-static int flops(char **argv)
-{
-    struct llem_arena a = LLEM_ARENA_INIT;
-    struct llem__flops f = { 0 };
-    struct llem_value *model;
-    struct llem__dims d;
-    int64_t n[3];
-    int rc = 2;
-
-    for (int k = 0; k < 3; k++)
-        if (!llem_parse_i64(argv[k + 1], &n[k]))
-            return 2;
-    if (llem_json_parse(&a, &model, argv[0], strlen(argv[0]), "dimensions", NULL) == LLEM_OK &&
-        llem__dims_read(&d, model)) {
-        llem__flops_add(&f, &d, n[0], n[1], n[2]);
-        printf("{\"prefill\": %.0f, \"decode\": %.0f, \"attention\": %.0f}\n", f.prefill, f.decode,
-               f.attention);
-        rc = 0;
-    }
-    llem_arena_done(&a);
-    return rc;
-}
-
 int main(int argc, char **argv)
 {
-    if (argc == 6 && strcmp(argv[1], "flops") == 0)
-        return flops(argv + 2);
     if (argc == 4 && strcmp(argv[1], "table") == 0)
         return table(argv[2], argv[3]);
     if (argc >= 4 && strcmp(argv[1], "experiment") == 0)

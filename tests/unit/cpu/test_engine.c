@@ -194,6 +194,9 @@ static void a_pass_gives_a_receipt_for_every_request(void **state)
     assert_string_equal(llem_str_at(loaded, "model.architecture", ""), "LlamaForCausalLM");
     assert_int_equal(llem_int_at(loaded, "model.hidden_size", 0), 64);
     assert_int_equal(llem_int_at(loaded, "model.num_kv_heads", 0), 2);
+    /* Counted from dimensions, and of the tensors that there are room for, in float. */
+    assert_int_equal(4 * llem_int_at(loaded, "model.parameters", 0),
+                     llem_int_at(loaded, "model.weights_bytes", -1));
     assert_int_equal(llem_at(loaded, "model.files")->count, 1);
     assert_int_equal(strlen(llem_str_at(loaded, "model.sha256", "")), 64);
     assert_string_equal(llem_str_at(loaded, "devices.0.kind", ""), "cpu");

@@ -9,6 +9,8 @@
 #include <math.h>
 #include <sys/stat.h>
 
+#include "lib/result/result.h"
+
 #define START (1000 * S)
 
 static struct run r;
@@ -862,6 +864,52 @@ static void a_failure_in_any_method_cleans_up_once_and_keeps_what_was_recorded(v
     }
 }
 
+static void put_config(const char *text)
+{
+    char path[96], json[96];
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/config.json", r.dir);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+    snprintf(json, sizeof(json), "{\"task.model\": \"%s\"}", r.dir);
+    run_set_top(&r, "paths", json);
+}
+
+static void what_config_json_says_is_recorded_for_any_engine(void **state)
+{
+    static const char config[] = "{\"model_type\":\"llama\",\"hidden_size\":64,\"vocab_size\":400,"
+                                 "\"intermediate_size\":128,\"num_hidden_layers\":2,"
+                                 "\"num_attention_heads\":4}";
+    struct llem_value *result;
+    struct llem_recording rec;
+
+    put_config(config);
+    succeeds();
+    run_open(&r, &rec);
+    assert_int_equal(at(&rec, "model.config.hidden_size"), 64);
+    assert_int_equal(at(&rec, "model.parameters"), 1000000); /* the engine's own are kept */
+    assert_string_equal(llem_str_at(step_of(&rec, "flops"), "text", ""), "from config.json");
+    assert_int_equal(llem_derive(&rec, &r.arena, &result, &r.err), LLEM_OK);
+    assert_string_equal(llem_str_at(result, "flops.flops_method", ""), "exact_decoder");
+    llem_recording_close(&rec);
+}
+
+static void a_broken_config_json_is_the_engines_to_refuse(void **state)
+{
+    struct llem_recording rec;
+
+    put_config("{\"hidden_size\":");
+    succeeds();
+    run_open(&r, &rec);
+    assert_true(llem_is_null(llem_at(rec.json, "model.config")));
+    assert_string_equal(llem_str_at(step_of(&rec, "flops"), "text", ""),
+                        "from the number of parameters");
+    llem_recording_close(&rec);
+}
+
 static void the_engines_hint_reaches_the_caller(void **state)
 {
     run_set(&r, "test.fail_at", "\"load_model\"");
@@ -1052,6 +1100,8 @@ int main(void)
         T(the_thermal_wait_is_bounded),
         T(cancelling_in_any_step_cleans_up),
         T(a_failure_in_any_method_cleans_up_once_and_keeps_what_was_recorded),
+        T(what_config_json_says_is_recorded_for_any_engine),
+        T(a_broken_config_json_is_the_engines_to_refuse),
         T(the_engines_hint_reaches_the_caller),
         T(too_few_prompts_are_found_before_anyone_waits),
         T(a_directory_that_cannot_be_written_is_one_sentence),

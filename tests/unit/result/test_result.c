@@ -463,14 +463,15 @@ static void flops_agree_with_a_hand_calculation(void **state)
     /* A gated layer with grouped heads: d 8, 2 layers, 4 heads of 2 with 2 key/value heads, inner
      * 16, vocabulary 10. Weights of a layer: q 64, k 32, v 32, o 64, mlp 3 x 128 = 384; 576
      * together. */
-    struct llem__dims d = { .hidden = 8,
-                            .layers = 2,
-                            .heads = 4,
-                            .kv_heads = 2,
-                            .head = 2,
-                            .intermediate = 16,
-                            .vocab = 10,
-                            .gated = true };
+    struct llem_dims d = { .hidden = 8,
+                           .layers = 2,
+                           .heads = 4,
+                           .kv_heads = 2,
+                           .head = 2,
+                           .value_head = 2,
+                           .inner = 16,
+                           .vocab = 10,
+                           .gated = true };
     struct llem__flops f = { 0 };
 
     llem__flops_add(&f, &d, 3, 0, 1);
@@ -485,19 +486,32 @@ static void flops_agree_with_a_hand_calculation(void **state)
     assert_near(f.decode, 2 * 2304 + 2 * 160 + 64 * 9, 0);
     f = (struct llem__flops){ 0 };
     d.window = 2; /* contexts 1, 2, 2 */
+    d.window_layers = 2;
     llem__flops_add(&f, &d, 3, 0, 1);
     assert_near(f.attention, 64 * 5, 0);
     f = (struct llem__flops){ 0 };
-    d.window = 0;
+    d.window_layers = 1; /* one layer sees it all: 1, 2, 3 */
+    llem__flops_add(&f, &d, 3, 0, 1);
+    assert_near(f.attention, 32 * 5 + 32 * 6, 0);
+    f = (struct llem__flops){ 0 };
+    d.window = d.window_layers = 0;
     llem__flops_add(&f, &d, 3, 2, 1); /* two of three positions come out of a cache */
     assert_near(f.prefill, 2304 + 160 + 64 * 3, 0);
     f = (struct llem__flops){ 0 };
     d.experts = 4;
+    d.expert_layers = 2;
+    d.expert_inner = 16;
     d.active_experts = 2; /* a layer: 192 + 2 x 384 + router 8 x 4 */
     llem__flops_add(&f, &d, 1, 0, 0);
     assert_near(f.prefill, 2 * 2 * (192 + 768 + 32) + 64, 0);
     f = (struct llem__flops){ 0 };
-    d.experts = 0;
+    d.expert_layers = 1; /* the other has none; 5 of every token's own, and a gate before them */
+    d.shared_inner = 5;
+    d.shared_gate = true;
+    llem__flops_add(&f, &d, 1, 0, 0);
+    assert_near(f.prefill, 2 * (192 + 768 + 32 + 120 + 8) + 2 * (192 + 384) + 64, 0);
+    f = (struct llem__flops){ 0 };
+    d.experts = d.expert_layers = 0;
     d.gated = false;
     llem__flops_add(&f, &d, 1, 0, 0);
     assert_near(f.prefill, 2 * 2 * (192 + 256) + 64, 0);
@@ -517,6 +531,175 @@ static void unknown_dimensions_fall_back_to_parameters_and_say_so(void **state)
     assert_string_equal(llem_str_at(f->v, "flops.flops_method", ""), "palm_2nt");
     assert_near(number(f, "total_flops"), 2.0 * (1498482688.0 - 262668288.0) * 558, 1);
     assert_string_equal(llem_str_at(quantity(f, "total_flops"), "quality", ""), "estimated");
+}
+
+#define TINY                                                                                       \
+    "\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":128,"                       \
+    "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"vocab_size\":400"
+
+static void set_config(struct llem_value *json, struct llem_arena *a, const char *text)
+{
+    struct llem_value *config;
+
+    assert_int_equal(llem_json_parse(a, &config, text, strlen(text), "config.json", NULL), LLEM_OK);
+    llem_set_at(a, json, "model.config", config);
+}
+
+static void config_alone(struct llem_value *json, struct llem_arena *a)
+{
+    llem_set(a, json, "model", llem_map(a));
+    set_config(json, a, "{" TINY "}");
+}
+
+static void dimensions_come_from_the_configuration_of_any_engines_model(void **state)
+{
+    struct fixture *f = *state;
+    struct synthetic_opts o = { .sensor = SYNTHETIC_NONE };
+    struct llem_dims d = { .hidden = 64,
+                           .layers = 2,
+                           .heads = 4,
+                           .kv_heads = 4,
+                           .head = 16,
+                           .value_head = 16,
+                           .inner = 128,
+                           .vocab = 400,
+                           .gated = true };
+    struct llem__flops flops = { 0 };
+    const struct llem_column *pass, *input, *output;
+
+    derive(f, &o, config_alone);
+    pass = llem_recording_column(&f->r, "requests", "pass");
+    input = llem_recording_column(&f->r, "requests", "input_tokens");
+    output = llem_recording_column(&f->r, "requests", "output_tokens");
+    for (size_t k = 0; k < pass->count; k++)
+        if (pass->i32[k] == 0)
+            llem__flops_add(&flops, &d, input->i32[k], 0, output->i32[k]);
+    assert_near(number(f, "total_flops"), flops.prefill + flops.decode, 0);
+    assert_string_equal(llem_str_at(f->v, "flops.flops_method", ""), "exact_decoder");
+    assert_string_equal(llem_str_at(f->v, "model.dimensions_from", ""), "config.json");
+    assert_near(number(f, "model.num_layers"), 2, 0);
+    assert_near(number(f, "model.parameters"), 133440, 0);
+    /* 2 N T beside it, without the embedding. */
+    assert_near(number(f, "flops.palm_2nt"), 2.0 * (133440 - 25600) * 558, 0);
+    assert_null(llem_at(f->v, "model.config"));
+    assert_false(warned(f, "dimensions_differ"));
+}
+
+static void config_of_another(struct llem_value *json, struct llem_arena *a)
+{
+    set_config(json, a, "{" TINY "}");
+}
+
+static void what_the_engine_tells_otherwise_is_a_warning(void **state)
+{
+    struct fixture *f = *state;
+    struct synthetic_opts o = { .sensor = SYNTHETIC_NONE };
+
+    derive(f, &o, config_of_another);
+    assert_true(warned(f, "dimensions_differ"));
+    assert_near(number(f, "model.hidden_size"), 64, 0);
+    assert_near(number(f, "model.parameters"), 1498482688, 0); /* of what was loaded */
+}
+
+static void config_with_a_hole(struct llem_value *json, struct llem_arena *a)
+{
+    set_config(json, a, "{\"model_type\":\"llama\",\"hidden_size\":2048}");
+}
+
+static void what_the_configuration_lacks_the_engine_fills(void **state)
+{
+    struct fixture *f = *state;
+    struct synthetic_opts o = { .sensor = SYNTHETIC_NONE };
+
+    derive(f, &o, config_with_a_hole);
+    assert_string_equal(llem_str_at(f->v, "model.dimensions_from", ""), "engine");
+    assert_string_equal(llem_str_at(f->v, "flops.flops_method", ""), "exact_decoder");
+}
+
+static void config_of_no_decoder(struct llem_value *json, struct llem_arena *a)
+{
+    set_config(json, a, "{\"model_type\":\"jamba\",\"hidden_size\":2048}");
+}
+
+/* Its sizes look like those of a plain decoder, and are not. */
+static void an_unknown_architecture_is_estimated_and_named(void **state)
+{
+    struct fixture *f = *state;
+    struct synthetic_opts o = { .sensor = SYNTHETIC_NONE };
+
+    derive(f, &o, config_of_no_decoder);
+    assert_string_equal(llem_str_at(f->v, "flops.flops_method", ""), "palm_2nt");
+    assert_string_equal(llem_str_at(f->v, "flops.flops_confidence", ""), "medium");
+    assert_string_equal(llem_str_at(quantity(f, "total_flops"), "quality", ""), "estimated");
+    assert_true(warned(f, "unknown_architecture"));
+    assert_null_at(f, "flops.prefill");
+    assert_null_at(f, "model.dimensions_from");
+}
+
+static void config_of_no_decoder_alone(struct llem_value *json, struct llem_arena *a)
+{
+    llem_set(a, json, "model", llem_map(a));
+    config_of_no_decoder(json, a);
+}
+
+static void without_dimensions_and_parameters_there_is_no_number(void **state)
+{
+    struct fixture *f = *state;
+    struct synthetic_opts o = { .sensor = SYNTHETIC_NONE };
+
+    derive(f, &o, config_of_no_decoder_alone);
+    assert_null_at(f, "total_flops");
+    assert_null_at(f, "flops.flops_method");
+    assert_null_at(f, "flops.mfu");
+    assert_string_equal(llem_str_at(quantity(f, "total_flops"), "reason", ""),
+                        "unknown_architecture");
+    assert_string_equal(llem_str_at(quantity(f, "flops.mfu"), "reason", ""),
+                        "unknown_architecture");
+}
+
+static const char *devices_json;
+
+static void on_devices(struct llem_value *json, struct llem_arena *a)
+{
+    struct llem_value *devices;
+
+    assert_int_equal(
+        llem_json_parse(a, &devices, devices_json, strlen(devices_json), "devices", NULL), LLEM_OK);
+    llem_set_at(a, json, "engine.devices", devices);
+}
+
+static void utilisation_is_of_devices_whose_peak_is_known(void **state)
+{
+    static const struct {
+        const char *devices;
+        double peak;
+    } cases[] = {
+        { "[{\"name\": \"NVIDIA A100-SXM4-80GB\"}]", 312e12 },
+        { "[{\"name\": \"NVIDIA H200\"}, {\"name\": \"NVIDIA H100 80GB HBM3\"}]", 2 * 989.4e12 },
+        { "[{\"name\": \"NVIDIA H200\"}, {\"name\": \"NVIDIA H200 NVL\"}]", NAN },
+        { "[{\"name\": \"NVIDIA H100\"}]", NAN },
+        { "[{\"kind\": \"cpu\"}]", NAN },
+        { "[]", NAN },
+    };
+    struct synthetic_opts o = { .sensor = SYNTHETIC_NONE };
+
+    for (size_t i = 0; i < LLEM_COUNT(cases); i++) {
+        struct fixture *f;
+
+        if (i)
+            teardown(state), setup(state);
+        f = *state;
+        devices_json = cases[i].devices;
+        derive(f, &o, on_devices);
+        if (isfinite(cases[i].peak)) {
+            assert_near(number(f, "flops.peak_flops_per_second"), cases[i].peak, 0);
+            assert_near(number(f, "flops.mfu"), number(f, "flops_per_second") / cases[i].peak,
+                        1e-15);
+            continue;
+        }
+        assert_null_at(f, "flops.mfu");
+        assert_string_equal(llem_str_at(quantity(f, "flops.mfu"), "reason", ""), "peak_unknown");
+    }
 }
 
 /* ---- warnings, shape ---------------------------------------------------------------------- */
@@ -784,6 +967,12 @@ int main(void)
         T(batches_and_occupancy_come_from_steps_and_receipts),
         T(memory_and_utilisation_are_null_where_nobody_knows),
         T(flops_agree_with_a_hand_calculation),
+        T(dimensions_come_from_the_configuration_of_any_engines_model),
+        T(what_the_engine_tells_otherwise_is_a_warning),
+        T(what_the_configuration_lacks_the_engine_fills),
+        T(an_unknown_architecture_is_estimated_and_named),
+        T(without_dimensions_and_parameters_there_is_no_number),
+        T(utilisation_is_of_devices_whose_peak_is_known),
         T(unknown_dimensions_fall_back_to_parameters_and_say_so),
         T(throttling_is_found_and_power_cap_is_a_property),
         T(doubts_become_warnings_with_a_sentence_and_a_hint),
