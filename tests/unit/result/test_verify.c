@@ -238,7 +238,7 @@ static void several_experiments_ask_which(void **state)
 
     snprintf(second, sizeof(second), "%s/002_c1_made-up-test_01234567", f->dir);
     synthetic_write(second, &o, NULL, NULL);
-    assert_int_equal(llem_result_load(&r, NULL, f->dir, &err), LLEM_EINVAL);
+    assert_int_equal(llem_result_load(&r, NULL, f->dir, &err), LLEM_ENOTFOUND);
     assert_non_null(strstr(err.msg, "2 experiments"));
     assert_non_null(strstr(err.hint, "made-up-test"));
 }
@@ -254,7 +254,7 @@ static void places_without_results_are_not_found(void **state)
     snprintf(path, sizeof(path), "%s/recording", f->exp);
     assert_int_equal(llem_result_load(&r, NULL, path, &err), LLEM_ENOTFOUND);
     snprintf(path, sizeof(path), "%s/config.json", f->exp);
-    assert_int_equal(llem_result_load(&r, NULL, path, &err), LLEM_EINVAL);
+    assert_int_equal(llem_result_load(&r, NULL, path, &err), LLEM_ENOTFOUND);
     llem_result_free(NULL);
 }
 
