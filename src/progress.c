@@ -17,10 +17,19 @@ enum { NAME_COLUMNS = 13, RIGHT_COLUMNS = 8 };
 static const struct {
     const char *id, *name;
 } step_names[] = {
-    { "preflight", "Checks" },         { "environment", "Machine" },   { "baseline", "Idle power" },
-    { "prompts", "Prompts" },          { "model", "Model" },           { "warmup", "Warm-up" },
-    { "thermal_floor", "Settling" },   { "energy_select", "Sensors" }, { "measure", "Measuring" },
-    { "observed_params", "Settings" }, { "flops", "FLOPs" },           { "save", "Result" },
+    { "preflight", "Checks" },
+    { "environment", "Machine" },
+    { "baseline", "Idle power" },
+    { "prompts", "Prompts" },
+    { "model", "Model" },
+    { "warmup", "Warm-up" },
+    { "thermal_floor", "Settling" },
+    { "energy_select", "Sensors" },
+    { "measure", "Measuring" },
+    { "fetch", "Fetching" },
+    { "observed_params", "Settings" },
+    { "flops", "FLOPs" },
+    { "save", "Result" },
 };
 
 static const char *step_name(const char *id)

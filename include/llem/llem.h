@@ -19,6 +19,7 @@
 #include "llem/config.h"
 #include "llem/ctx.h"
 #include "llem/error.h"
+#include "llem/fetch.h"
 #include "llem/job.h"
 #include "llem/result.h"
 

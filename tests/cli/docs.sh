@@ -17,10 +17,18 @@ run llem run $quick -q
 dir=$(cat "$tmp/out")
 cp -r "$(dirname "$dir")" results/study_2026-01-31T12-00-00
 
+# A hub with the models and data that are named.
+hub=$tmp/hub
+mkdir -p "$hub/models/Qwen/Qwen2.5-0.5B" "$hub/datasets/AIEnergyScore/text_generation"
+cp "$root/tests/data/models/qwen2/"* "$hub/models/Qwen/Qwen2.5-0.5B"
+echo '{"text": "one"}' >"$hub/datasets/AIEnergyScore/text_generation/train.jsonl"
+echo 2dc92b2ee2cd9776a51ccf08c6c2ab04138370c3 >"$hub/datasets/AIEnergyScore/text_generation/.commit"
+serve_hub
+
 # Blocks and `inline` ones that begin with llem; comments of blocks go.
 sed -nE 's/^    (llem .*)$/\1/p' "$root/README.md" "$root"/docs/*.md >"$tmp/lines"
 cat "$root/README.md" "$root"/docs/*.md | tr '\n' ' ' | grep -oE '`llem [^`]*`' | tr -d '`' >>"$tmp/lines"
-for name in run measure show verify config help; do
+for name in run measure show verify fetch config help; do
     llem help $name | sed -nE '/^Examples:/,$ s/^    (llem .*)$/\1/p'
 done >>"$tmp/lines"
 sed -E 's/ {2,}.*//; s/ +# .*//' "$tmp/lines" | sort -u >"$tmp/commands"
@@ -32,6 +40,7 @@ while read -r line; do
     "llem experiment DIR") skip "exits with 0" "the runner starts it"; continue ;;
     *--gpus*) skip "exits with 0" "needs two GPUs"; continue ;;
     *" --for") line="$line 30" ;; # the option's name only
+    "llem fetch --format=json") line="$line CONFIG" ;;
     *"| jq"*) command -v jq >/dev/null || { skip "exits with 0" "jq is not here"; continue; } ;;
     esac
     set -- $line

@@ -21,7 +21,8 @@ trap 'rm -rf "$tmp"' EXIT
 for name in $(env | sed -n 's/^\(LLEM_[A-Z_]*\)=.*/\1/p'); do
     case $name in LLEM_TEST_*) ;; *) unset "$name" ;; esac
 done
-unset NO_COLOR
+unset NO_COLOR SSL_CERT_FILE $(env |
+    sed -nE 's/^(HF_[A-Z_]*|HUGGING[A-Z_]*|TRANSFORMERS_OFFLINE|XDG_CACHE_HOME|[a-zA-Z]*_(proxy|PROXY))=.*/\1/p')
 export HOME=$tmp/home XDG_CONFIG_HOME=$tmp/home/config XDG_DATA_HOME=$tmp/home/data
 export LC_ALL=C.UTF-8 COLUMNS=80 TERM=xterm PATH=$build:$PATH
 mkdir -p "$HOME" "$tmp/work"
@@ -122,6 +123,15 @@ wait_for() { # SECONDS COMMAND...: until it succeeds
         [ $i -gt 0 ] || return 1
         sleep 0.05
     done
+}
+
+serve_hub() { # $hub: what is in it is on the hub from now on; $HF_ENDPOINT, $HF_HOME
+    python3 "$here/../support/hub_server.py" "$hub" 2>"$tmp/hub.err" &
+    server=$!
+    trap 'kill $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$tmp"' EXIT
+    wait_for 20 test -e "$hub/address" || sed 's/^/# /' "$tmp/hub.err"
+    HF_ENDPOINT=$(cat "$hub/address")
+    export HF_ENDPOINT HF_HOME=$tmp/hf
 }
 
 none_left() { # MARK
