@@ -399,42 +399,54 @@ static const char *results_dir(struct llem_arena *a, const llem_config *config,
     return dir && *dir ? dir : "./results";
 }
 
+struct document {
+    const char *name;
+    const struct llem_value *v;
+};
+
+/* Write documents together, and wait for the disk once. */
+static llem_errcode save_all(const char *dir, const struct document *docs, size_t count,
+                             llem_error *err)
+{
+    struct llem__batch batch = { .dir = dir };
+    struct llem_buf text = LLEM_BUF_INIT(SIZE_MAX / 2);
+    llem_errcode rc = LLEM_OK;
+
+    for (size_t i = 0; rc == LLEM_OK && i < count; i++) {
+        llem_buf_clear(&text);
+        llem_json_dump(&text, docs[i].v, LLEM_JSON_PRETTY);
+        llem_buf_addc(&text, '\n');
+        if (text.failed)
+            rc = llem_fail(err, LLEM_ENOMEM, "cannot write '%s/%s': out of memory", dir,
+                           docs[i].name);
+        else
+            rc = llem__batch_add(&batch, docs[i].name, text.data, text.len, err);
+    }
+    llem_buf_done(&text);
+    if (rc == LLEM_OK)
+        rc = llem__batch_commit(&batch, err);
+    llem__batch_done(&batch);
+    return rc;
+}
+
 /* The experiment's directory appears whole: claimed by whoever renames it into place. */
 static llem_errcode claim_dir(struct llem_study *s, const struct llem_value *experiment,
                               const struct llem_value *resolution, int64_t now_ns, llem_error *err)
 {
     struct llem_arena *a = &s->arena;
     char *hidden = llem_arena_printf(a, "%s/.claim-%s", s->dir, s->cell.mark);
-    const struct {
-        const char *name;
-        const struct llem_value *v;
-    } files[] = {
+    const struct document files[] = {
         { "claim.json", llem_claim(a, s->cell.mark, now_ns) },
         { "experiment.json", experiment },
         { "_resolution.json", resolution },
     };
-    struct llem__batch batch = { .dir = hidden };
-    struct llem_buf text = LLEM_BUF_INIT(SIZE_MAX / 2);
-    llem_errcode rc = LLEM_OK;
+    llem_errcode rc;
 
     if (a->oom)
         return llem_fail(err, LLEM_ENOMEM, "cannot prepare '%s': out of memory", s->dir);
     if (mkdir(hidden, 0777) < 0)
         return llem_fail(err, LLEM_EIO, "cannot make '%s': %m", hidden);
-    for (size_t i = 0; rc == LLEM_OK && i < LLEM_COUNT(files); i++) {
-        llem_buf_clear(&text);
-        llem_json_dump(&text, files[i].v, LLEM_JSON_PRETTY);
-        llem_buf_addc(&text, '\n');
-        if (text.failed)
-            rc = llem_fail(err, LLEM_ENOMEM, "cannot write '%s/%s': out of memory", hidden,
-                           files[i].name);
-        else
-            rc = llem__batch_add(&batch, files[i].name, text.data, text.len, err);
-    }
-    llem_buf_done(&text);
-    if (rc == LLEM_OK)
-        rc = llem__batch_commit(&batch, err);
-    llem__batch_done(&batch);
+    rc = save_all(hidden, files, LLEM_COUNT(files), err);
     if (rc == LLEM_OK && rename(hidden, s->cell.dir) < 0)
         rc = llem_fail(err, LLEM_EIO, "cannot make '%s': %m", s->cell.dir);
     if (rc == LLEM_OK)
@@ -442,6 +454,18 @@ static llem_errcode claim_dir(struct llem_study *s, const struct llem_value *exp
     if (rc < 0)
         llem_remove_tree(hidden, NULL);
     return rc;
+}
+
+/* What the study is: what will be run, and the index of how far it is. */
+static llem_errcode save_study(struct llem_study *s, const char *started, llem_error *err)
+{
+    struct document files[] = { { "plan.json", plan_of(s, started) }, { "manifest.json", NULL } };
+
+    manifest_make(s, started);
+    files[1].v = s->manifest;
+    if (s->arena.oom)
+        return llem_fail(err, LLEM_ENOMEM, "cannot prepare '%s': out of memory", s->dir);
+    return save_all(s->dir, files, LLEM_COUNT(files), err);
 }
 
 /* Everything about the one cell that can be known before its directory is made. */
@@ -501,13 +525,9 @@ llem_errcode llem_study_make(struct llem_study *s, llem_ctx *ctx, const llem_con
     if (rc < 0)
         goto done;
     experiment = experiment_of(s, ctx, config, tree, quick, opts->skip_preflight);
-    rc = save_in(a, s->dir, "plan.json", plan_of(s, started), err);
+    rc = save_study(s, started, err);
     if (rc == LLEM_OK)
         rc = claim_dir(s, experiment, resolution, now_ns, err);
-    if (rc == LLEM_OK) {
-        manifest_make(s, started);
-        rc = save_in(a, s->dir, "manifest.json", s->manifest, err);
-    }
 done:
     if (rc < 0) {
         llem_remove_tree(s->dir, NULL);
