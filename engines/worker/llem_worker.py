@@ -27,6 +27,7 @@ from typing import Any
 
 PROTOCOL = 1
 MAX_LINE = 64 << 20
+REQUEST = "LLEM_WORKER_REQUEST"  # the line that a restarted worker answers first
 GRACE_S = 10.0  # for the request in progress when the harness is gone
 KINDS = (
     "config",
@@ -67,12 +68,18 @@ class Inference:
 class Setup:
     """What `initialize` said, and the way to tell the harness something outside a reply."""
 
-    def __init__(self, params: dict[str, Any], notify: Callable[[str, dict[str, Any]], None]):
+    def __init__(
+        self,
+        params: dict[str, Any],
+        notify: Callable[[str, dict[str, Any]], None] = lambda method, params: None,
+        restart: Callable[[list[str], dict[str, str]], None] | None = None,
+    ):
         self.config: dict[str, Any] = params.get("config") or {}
         self.engine: str = params.get("engine") or self.config.get("engine") or ""
         self.paths: dict[str, str] = params.get("paths") or {}
         self.model: str = self.path(params.get("model") or self.get("task.model") or "")
         self._notify = notify
+        self._restart = restart
 
     def get(self, path: str, default: Any = None) -> Any:
         """The setting `a.b.c`; `default` where it is unset or null."""
@@ -89,6 +96,14 @@ class Setup:
             if path == host or path.startswith(host.rstrip("/") + "/"):
                 return here + path[len(host.rstrip("/")) :]
         return path
+
+    def restart(self, command: list[str], env: dict[str, str]) -> None:
+        """Become another command on the same channel that starts this worker again.
+
+        For launchers such as torchrun: the worker that they start finds the request in its
+        environment, and one of theirs calls serve() as if nothing had happened.
+        """
+        self._restart(command, env)
 
     def progress(self, text: str, fraction: float | None = None) -> None:
         """A step of loading or building has begun, or is that far."""
@@ -165,6 +180,9 @@ class Engine:
     def cleanup(self) -> None:
         """Give back the model's memory. May be called at any time, more than once."""
 
+    def close(self) -> None:
+        """The process is about to end, after cleanup."""
+
     def explain(self, error: BaseException) -> WorkerError | None:
         """The error of a library in words of this engine; None leaves it to the module."""
         return None
@@ -188,13 +206,15 @@ class _Channel:
         sys.stdout.flush()
         self._in = os.fdopen(os.dup(0), "rb")
         self._out = os.dup(1)
-        os.dup2(2, 1)
-        null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)
-        os.close(null)
+        self.line = b""
+        leave_channel()
         self._lock = threading.Lock()
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._read_lines = self._done_lines = 0
+        first = os.environ.pop(REQUEST, "")
+        if first:
+            self._read_lines = 1
+            self._lines.put(first.encode("utf-8", "surrogateescape"))
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
@@ -212,7 +232,15 @@ class _Channel:
 
     def receive(self) -> bytes:
         """The next line; empty at end of input."""
-        return self._lines.get()
+        self.line = self._lines.get()
+        return self.line
+
+    def restart(self, command: list[str], env: dict[str, str]) -> None:
+        """Become `command`, which is to answer the present line; see Setup.restart."""
+        os.dup2(self._in.fileno(), 0)
+        os.dup2(self._out, 1)
+        line = self.line.decode("utf-8", "surrogateescape")
+        os.execve(command[0], command, {**os.environ, **env, REQUEST: line})
 
     def done(self) -> None:
         """A line is answered."""
@@ -253,6 +281,7 @@ class _Server:
         self.factory = factory
         self.channel = channel
         self.engine: Engine | None = None
+        self.model = ""
         self.methods = {
             "initialize": self.initialize,
             "clock": lambda p: {"t_ns": time.monotonic_ns()},
@@ -285,7 +314,9 @@ class _Server:
                 "config",
                 "llem and its engines' workers must be of one installation",
             )
-        e = self.engine = self.factory(Setup(p, self.channel.notify))
+        setup = Setup(p, self.channel.notify, self.channel.restart)
+        self.model = setup.model
+        e = self.engine = self.factory(setup)
         return {
             "protocol": PROTOCOL,
             "name": e.name,
@@ -369,7 +400,7 @@ class _Server:
         except _Stop:
             raise
         except Exception as error:
-            known = classify(error, self.engine)
+            known = classify(error, self.engine, self.model)
             data = {"kind": known.kind, "hint": known.hint, "traceback": traceback.format_exc()}
             self.channel.send([failure(number, -32000, str(known), drop_none(data))])
             return True
@@ -397,13 +428,23 @@ def serve(factory: Callable[[Setup], Engine]) -> None:
             channel.done()
             if not more:
                 break
-        server.cleanup({})
+        if server.engine is not None:
+            server.engine.cleanup()
+            server.engine.close()
     except _Stop:
         pass
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads of the frameworks must not keep a worker that has nothing more to do.
     os._exit(0)
+
+
+def leave_channel() -> None:
+    """For a process that was started with the channel and must not use it: 0 empty, 1 as 2."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    os.close(null)
 
 
 # ---- errors
@@ -439,7 +480,7 @@ def need_package(module: str, package: str | None = None, why: str = "") -> Any:
         raise WorkerError(text, "missing_package", pip_command(package or module)) from error
 
 
-def classify(error: BaseException, engine: Engine | None = None) -> WorkerError:
+def classify(error: BaseException, engine: Engine | None = None, model: str = "") -> WorkerError:
     """Any exception as an error with a kind and, where there is one, a remedy."""
     if isinstance(error, WorkerError):
         return error
@@ -449,9 +490,12 @@ def classify(error: BaseException, engine: Engine | None = None) -> WorkerError:
     chain = _chain(error)
     names = {type(e).__name__ for e in chain}
     first = first_line(error)
-    model = engine.setup.model if engine is not None else "the model"
+    model = model or (engine.setup.model if engine is not None else "the model")
     if isinstance(error, MemoryError) or any(
-        "OutOfMemory" in type(e).__name__ or "out of memory" in str(e).lower() for e in chain
+        "OutOfMemory" in type(e).__name__
+        or "out of memory" in str(e).lower()
+        or "can't allocate memory" in str(e)
+        for e in chain
     ):
         return WorkerError(
             f"out of memory: {first}",
@@ -498,6 +542,11 @@ def first_line(error: BaseException, limit: int = 400) -> str:
 
 
 # ---- values
+
+
+def request_params() -> dict[str, Any]:
+    """The params of the request of a restarted worker, for processes that do not serve."""
+    return json.loads(os.environ[REQUEST])["params"]
 
 
 def drop_none(fields: dict[str, Any]) -> dict[str, Any]:

@@ -173,9 +173,11 @@ LLEM_PROGRAM=$tmp/nowhere run llem run $quick
 exits 1
 complains "$tmp/nowhere"
 
-say "an engine without a worker"
-run llem run -m gpt2 -e transformers -d builtin
+say "an engine without its packages"
+printf '#!/bin/sh\nexec python3 -I -S "$@"\n' >"$tmp/bare-python"
+chmod +x "$tmp/bare-python"
+LLEM_PYTHON=$tmp/bare-python run llem run -m gpt2 -e transformers -d builtin
 exits 1
-complains "transformers"
-complains "^hint: .*-e cpu"
+complains "the Python package torch is not installed"
+complains "^hint: .*-m pip install torch"
 done_testing

@@ -111,7 +111,9 @@ exits 0
 prints '^Paths'
 prints "$build/llem"
 prints 'output.results_dir'
-run llem config --format=json
+printf '#!/bin/sh\nexec python3 -I -S "$@"\n' >"$tmp/bare-python"
+chmod +x "$tmp/bare-python"
+LLEM_PYTHON=$tmp/bare-python run llem config --format=json
 exits 0
 json_is "$tmp/out" "[e['name'] for e in d['engines'] if e['usable']]" "['cpu']"
 json_is "$tmp/out" "[bool(s['text']) for s in d['sensors']].count(False), d['sensors'][-1]['name']" "(0, 'estimate')"
