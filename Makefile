@@ -6,6 +6,7 @@
 #   make try        install what is missing, build, measure the sample model, print the result
 #   make check      build with sanitizers in build-check, run every test of the core
 #   make install    PREFIX=~/.local (DESTDIR is honoured)
+#   make check-engines  the engines with Python packages, for real, in environments that it makes
 #   make style      formatting, include directions, banned functions, wording
 #   make bench      our figures beside the rivals', in the same run
 #   make campaign   the long tests: fuzzing, every failing allocation, a fresh Debian
@@ -37,6 +38,12 @@ check:
 	ninja -C $(CHECK)
 	@tools/run-tests $(CHECK)
 
+check-engines:
+	@tools/bootstrap run build test
+	@$(MAKE) --no-print-directory $(CHECK)/build.ninja
+	ninja -C $(CHECK)
+	@tools/check-engines $(CHECK) $(NAMES)
+
 # Not every shell expands the ~ of PREFIX=~/.local.
 install: $(BUILD)/build.ninja
 	$(MESON) configure $(BUILD) -Dprefix=$(abspath $(patsubst ~/%,$(HOME)/%,$(PREFIX)))
@@ -53,4 +60,4 @@ bench campaign:
 clean:
 	rm -rf $(BUILD) $(CHECK) build-*
 
-.PHONY: all try check install style bench campaign clean
+.PHONY: all try check check-engines install style bench campaign clean
