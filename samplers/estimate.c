@@ -168,8 +168,9 @@ static llem_errcode estimate_open(void **self, llem_ctx *ctx, llem_error *err)
         .to_si = 1.0 / (double)sysconf(_SC_CLK_TCK),
         .period_s = 1.0 / (double)sysconf(_SC_CLK_TCK),
     };
-    e->domain =
-        (struct llem_domain){ .id = "cpu", .kind = "cpu", .fields = &e->field, .n_fields = 1 };
+    e->domain = (struct llem_domain){
+        .id = "cpu", .kind = "cpu", .estimated = true, .fields = &e->field, .n_fields = 1
+    };
     snprintf(e->domain.label, sizeof(e->domain.label), "%s", e->model[0] ? e->model : "CPU");
     *self = e;
     e = NULL;

@@ -6,6 +6,8 @@
 #ifndef LLEM_BASE_CTX_H
 #define LLEM_BASE_CTX_H
 
+#include <stdatomic.h>
+
 #include "lib/base/clock.h"
 #include "llem/ctx.h"
 
@@ -23,6 +25,7 @@ struct llem_ctx {
     int log_level;                  /* enum llem_log_level; -1 = never set: everything */
     const struct llem_clock *clock; /* llem_system_clock unless a test sets another */
     struct llem_arena arena;        /* strings below */
+    const atomic_int *cancel;       /* of what is measured in it: not 0 = give up; NULL = none */
     const char *program;            /* absolute; NULL if none was found */
     const char *data_dir; /* absolute; NULL if none was found: holds engines/ datasets/ models/ */
     const char *user_config_path; /* NULL = none */

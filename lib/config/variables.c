@@ -29,6 +29,8 @@ const struct llem_variable llem_variables[] = {
     { "LLEM_PYTHON_TRANSFORMERS", LLEM_TYPE_STRING, .help = "Python interpreter of the engine transformers" },
     { "LLEM_PYTHON_VLLM", LLEM_TYPE_STRING, .help = "Python interpreter of the engine vllm" },
     { "LLEM_PYTHON_TENSORRT", LLEM_TYPE_STRING, .help = "Python interpreter of the engine tensorrt" },
+    { "LLEM_PYTHON_ZEUS", LLEM_TYPE_STRING, .help = "Python interpreter of the sampler zeus" },
+    { "LLEM_PYTHON_CODECARBON", LLEM_TYPE_STRING, .help = "Python interpreter of the sampler codecarbon" },
     { "LLEM_RUNNER_TRANSFORMERS", LLEM_TYPE_STRING, .row = "runners.transformers", .help = "how the engine transformers is started" },
     { "LLEM_RUNNER_VLLM", LLEM_TYPE_STRING, .row = "runners.vllm", .help = "how the engine vllm is started" },
     { "LLEM_RUNNER_TENSORRT", LLEM_TYPE_STRING, .row = "runners.tensorrt", .help = "how the engine tensorrt is started" },

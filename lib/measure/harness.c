@@ -341,6 +341,7 @@ static llem_errcode step_baseline(struct llem_harness *h, llem_error *err)
     if (h->quick && seconds > LLEM_QUICK_BASELINE_S)
         seconds = LLEM_QUICK_BASELINE_S;
     llem_watch_pace(h->watch, LLEM_PACE_STEADY);
+    llem_sensors_window_begin(h);
     begin = now = llem_now_ns(h->clock);
     end = begin + (int64_t)(seconds * 1e9);
     while (rc == LLEM_OK && now < end) {
@@ -350,6 +351,7 @@ static llem_errcode step_baseline(struct llem_harness *h, llem_error *err)
         llem_harness_tell(h, LLEM_EVENT_STEP_UPDATE, "", "", (double)(now - begin) * 1e-9,
                           fmin((double)(now - begin) * 1e-9 / seconds, 1));
     }
+    llem_set(&h->arena, h->baseline, "sampler_windows", llem_sensors_window_end(h));
     llem_watch_pace(h->watch, LLEM_PACE_LOAD);
     if (rc != LLEM_OK)
         return rc;
@@ -664,6 +666,7 @@ static llem_errcode prepare(struct llem_harness *h, llem_error *err)
     for (size_t i = 0; i < LLEM_COUNT(spans); i++)
         llem_set(a, h->baseline, spans[i], llem_null(a));
     llem_set(a, h->baseline, "method", llem_string(a, "fresh"));
+    llem_set(a, h->baseline, "sampler_windows", llem_map(a));
     h->warmup = llem_map(a);
     llem_set(a, h->warmup, "mode", llem_string(a, "disabled"));
     llem_set(a, h->warmup, "latencies_ms", llem_list(a));
@@ -686,6 +689,7 @@ static llem_errcode run(struct llem_harness *h, llem_error *err)
     llem_errcode rc;
 
     h->ctx = h->m->ctx;
+    h->ctx->cancel = h->m->cancel;
     h->clock = h->ctx->clock;
     h->experiment = h->m->experiment;
     h->config = llem_get(h->experiment, "config");
@@ -707,6 +711,7 @@ static llem_errcode run(struct llem_harness *h, llem_error *err)
         llem_log(h->ctx, LLEM_LOG_WARNING, "measure", "the partial recording is lost: %s",
                  later.msg);
 
+    h->ctx->cancel = NULL;
     llem_watch_free(h->watch);
     if (h->engine)
         h->m->engine->destroy(h->engine);

@@ -36,7 +36,9 @@ struct llem_sensor {
     bool charged;
     char charged_text[256];      /* why, or why not */
     struct llem_value *describe; /* made before it is closed */
-    struct llem_value *windows;  /* of its own; NULL = none */
+    bool *left_out;              /* domains that a better one reads; NULL = none */
+    struct llem_value *window;   /* of its own, open; NULL = none */
+    bool window_lost;
 };
 
 /* A row of `events`. */
@@ -141,6 +143,10 @@ llem_errcode llem_sensors_select(struct llem_harness *h, llem_error *err);
 /* Stop the thread, write down what the sensors are, close them. Idempotent. */
 void llem_sensors_close(struct llem_harness *h);
 struct llem_value *llem_sensors_snapshot(struct llem_harness *h);
+/* Around the window and the baseline, for samplers that have windows of their own and nothing to
+ * read: what they say, by their names. One that fails is recorded with the reason. */
+void llem_sensors_window_begin(struct llem_harness *h);
+struct llem_value *llem_sensors_window_end(struct llem_harness *h);
 /* The domains that belong to what the work runs on, whichever sensor reads them. */
 bool llem_sensors_concerns(const struct llem_harness *h, const struct llem_domain *d);
 const struct llem_domain *llem_sensors_domain(const struct llem_harness *h, size_t index);

@@ -26,6 +26,14 @@ static bool is_measured(const struct llem_sensor *s)
     return strcmp(s->class->quality, "measured") == 0;
 }
 
+/* PCI addresses are written with four digits of the PCI domain, or with eight. */
+static bool same_pci(const char *a, const char *b)
+{
+    a += strspn(a, "0");
+    b += strspn(b, "0");
+    return *a && strcasecmp(a, b) == 0;
+}
+
 /* ---- probing ------------------------------------------------------------------------------ */
 
 /* An explicit sampler that cannot be used is an error at once, not after the model was loaded. */
@@ -98,6 +106,8 @@ static void describe_domains(struct llem_harness *h)
             llem_set(a, v, "pci", llem_string(a, d->pci));
             llem_set(a, v, "index", llem_int(a, d->index));
             llem_set(a, v, "sampler", llem_string(a, s->class->name));
+            llem_set(a, v, "quality", llem_string(a, d->estimated ? "estimated" : "measured"));
+            llem_set(a, v, "left_out", llem_bool(a, s->left_out && s->left_out[k]));
             for (size_t f = 0; f < d->n_fields; f++) {
                 const struct llem_sensor_field *field = &d->fields[f];
                 struct llem_value *fv = llem_map(a);
@@ -121,6 +131,71 @@ static void describe_domains(struct llem_harness *h)
     }
 }
 
+/* Starting another program costs seconds and takes part in what is measured, so `auto` does it only
+ * where nothing as good is open. */
+static bool is_needed(struct llem_harness *h, struct llem_sensor *s)
+{
+    for (const struct llem_sensor *o = h->sensors; s->probe.in_worker && o < s; o++) {
+        if (!o->opened || (is_measured(s) && !is_measured(o)))
+            continue;
+        snprintf(s->reason, sizeof(s->reason), "%s", "not_needed");
+        snprintf(s->text, sizeof(s->text),
+                 "'%s' is open, and this one would start a worker: name it with "
+                 "measurement.energy_sampler to use it.",
+                 o->class->name);
+        return false;
+    }
+    return true;
+}
+
+/* The open sampler before s that reads the same thing, or NULL. */
+static const struct llem_sensor *reader_of(const struct llem_harness *h,
+                                           const struct llem_sensor *s, const struct llem_domain *d)
+{
+    for (const struct llem_sensor *o = h->sensors; o < s; o++)
+        for (size_t k = 0; o->opened && k < o->n_domains; k++)
+            if (strcmp(o->domains[k].id, d->id) == 0 ||
+                (strcmp(d->kind, "gpu") == 0 && same_pci(o->domains[k].pci, d->pci)))
+                return o;
+    return NULL;
+}
+
+/* Reading costs, so what better samplers read of a kind, all of it, is not read again. A sampler of
+ * which nothing is left is closed. */
+static llem_errcode leave_out_known(struct llem_harness *h, struct llem_sensor *s, llem_error *err)
+{
+    const struct llem_sensor *reader = NULL;
+    size_t left = 0;
+
+    s->left_out = llem_arena_calloc(&h->arena, s->n_domains + 1, sizeof(*s->left_out));
+    if (!s->left_out)
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for %zu domains", s->n_domains);
+    for (size_t i = 0; i < s->n_domains; i++) {
+        s->left_out[i] = true;
+        for (size_t k = 0; k < s->n_domains && s->left_out[i]; k++) {
+            const struct llem_domain *d = &s->domains[k];
+
+            if (strcmp(d->kind, s->domains[i].kind) != 0)
+                continue;
+            reader = reader_of(h, s, d);
+            s->left_out[i] = reader != NULL;
+        }
+        left += !s->left_out[i];
+    }
+    if (left || !reader)
+        return LLEM_OK;
+    snprintf(s->reason, sizeof(s->reason), "%s", "not_needed");
+    snprintf(s->text, sizeof(s->text), "'%s' reads the same, and more directly.",
+             reader->class->name);
+    h->n_domains = s->first;
+    s->class->close(s->self);
+    s->self = NULL;
+    s->opened = false;
+    s->domains = NULL;
+    s->n_domains = 0;
+    return LLEM_OK;
+}
+
 static llem_errcode open_one(struct llem_harness *h, struct llem_sensor *s, bool explicit_name,
                              llem_error *err)
 {
@@ -134,7 +209,7 @@ static llem_errcode open_one(struct llem_harness *h, struct llem_sensor *s, bool
         h->n_domains += s->n_domains;
         s->describe = s->class->describe(s->self, &h->arena);
         s->reason[0] = '\0';
-        return LLEM_OK;
+        return explicit_name ? LLEM_OK : leave_out_known(h, s, err);
     }
     s->self = NULL;
     if (explicit_name) {
@@ -146,6 +221,15 @@ static llem_errcode open_one(struct llem_harness *h, struct llem_sensor *s, bool
     llem_log(h->ctx, LLEM_LOG_WARNING, "measure", "sampler '%s' cannot be opened: %s",
              s->class->name, why.msg);
     return LLEM_OK;
+}
+
+/* Is there anything that the sampler thread can read? */
+static bool has_fields(const struct llem_sensor *s)
+{
+    for (size_t k = 0; k < s->n_domains; k++)
+        if (s->domains[k].n_fields)
+            return true;
+    return false;
 }
 
 llem_errcode llem_sensors_open(struct llem_harness *h, llem_error *err)
@@ -167,7 +251,7 @@ llem_errcode llem_sensors_open(struct llem_harness *h, llem_error *err)
 
         if (!h->sensors_wanted || (!automatic && strcmp(s->class->name, wanted) != 0))
             snprintf(s->reason, sizeof(s->reason), "%s", "not_requested");
-        else if (s->probe.usable)
+        else if (s->probe.usable && (!automatic || is_needed(h, s)))
             rc = open_one(h, s, !automatic, err);
     }
     if (rc != LLEM_OK)
@@ -181,8 +265,9 @@ llem_errcode llem_sensors_open(struct llem_harness *h, llem_error *err)
     for (size_t i = 0; i < h->n_sensors; i++) {
         const struct llem_sensor *s = &h->sensors[i];
 
-        if (s->opened)
-            watched[n++] = (struct llem_watched){ s->class, s->self, s->first, s->n_domains };
+        if (has_fields(s))
+            watched[n++] =
+                (struct llem_watched){ s->class, s->self, s->first, s->n_domains, s->left_out };
     }
     if (n == 0)
         return LLEM_OK;
@@ -194,8 +279,9 @@ llem_errcode llem_sensors_open(struct llem_harness *h, llem_error *err)
 bool llem_sensors_measure(const struct llem_harness *h)
 {
     for (size_t i = 0; i < h->n_sensors; i++)
-        if (h->sensors[i].opened && is_measured(&h->sensors[i]))
-            return true;
+        for (size_t k = 0; k < h->sensors[i].n_domains; k++)
+            if (!h->sensors[i].domains[k].estimated)
+                return true;
     return false;
 }
 
@@ -290,8 +376,7 @@ static bool names_gpu(const struct llem_domain *d, const struct llem_value *devi
                strcasecmp(device->s, d->uuid) == 0;
     uuid = llem_str_at(device, "uuid", "");
     pci = llem_str_at(device, "pci", "");
-    return (uuid[0] && strcasecmp(uuid, d->uuid) == 0) ||
-           (pci[0] && d->pci[0] && strcasecmp(pci, d->pci) == 0);
+    return (uuid[0] && strcasecmp(uuid, d->uuid) == 0) || same_pci(pci, d->pci);
 }
 
 static const struct llem_value *gpu_list(const struct llem_harness *h)
@@ -310,7 +395,7 @@ bool llem_sensors_concerns(const struct llem_harness *h, const struct llem_domai
 
     if (!works_on_gpus(h))
         return strcmp(d->kind, "package") == 0 || strcmp(d->kind, "dram") == 0 ||
-               strcmp(d->kind, "cpu") == 0;
+               strcmp(d->kind, "cpu") == 0 || strcmp(d->kind, "ram") == 0;
     if (strcmp(d->kind, "gpu") != 0)
         return false;
     for (size_t i = 0; i < gpus->count; i++)
@@ -392,6 +477,11 @@ llem_errcode llem_sensors_check_gpus(const struct llem_harness *h, llem_error *e
     return rc;
 }
 
+static bool is_left_out(const struct llem_sensor *s, size_t k)
+{
+    return s->left_out && s->left_out[k];
+}
+
 /* Does the sampler read everything the work ran on? Says why, or why not, in charged_text. */
 static bool covers(const struct llem_harness *h, struct llem_sensor *s)
 {
@@ -404,7 +494,7 @@ static bool covers(const struct llem_harness *h, struct llem_sensor *s)
         return false;
     }
     for (size_t k = 0; k < s->n_domains; k++)
-        any |= llem_sensors_concerns(h, &s->domains[k]);
+        any |= !is_left_out(s, k) && llem_sensors_concerns(h, &s->domains[k]);
     if (!works_on_gpus(h)) {
         snprintf(s->charged_text, sizeof(s->charged_text),
                  any ? "It reads the CPU, which did the work."
@@ -417,8 +507,8 @@ static bool covers(const struct llem_harness *h, struct llem_sensor *s)
         if (!is_gpu_entry(h, gpus->items[i]))
             continue;
         for (size_t k = 0; k < s->n_domains && !found; k++)
-            found =
-                strcmp(s->domains[k].kind, "gpu") == 0 && names_gpu(&s->domains[k], gpus->items[i]);
+            found = !is_left_out(s, k) && strcmp(s->domains[k].kind, "gpu") == 0 &&
+                    names_gpu(&s->domains[k], gpus->items[i]);
         if (!found) {
             device_name(name, sizeof(name), gpus->items[i]);
             snprintf(s->charged_text, sizeof(s->charged_text),
@@ -430,15 +520,21 @@ static bool covers(const struct llem_harness *h, struct llem_sensor *s)
     return any;
 }
 
+/* What is measured is charged alone: an estimate beside it would make the sum one. */
 static void charge(struct llem_harness *h, struct llem_sensor *s)
 {
+    bool measured = false;
+
+    for (size_t k = 0; k < s->n_domains; k++)
+        measured |= llem_sensors_concerns(h, &s->domains[k]) && !s->domains[k].estimated;
     h->charged = s;
     s->charged = true;
     h->n_charged = 0;
     for (size_t k = 0; k < s->n_domains; k++)
-        if (llem_sensors_concerns(h, &s->domains[k]))
+        if (llem_sensors_concerns(h, &s->domains[k]) && !is_left_out(s, k) &&
+            !(measured && s->domains[k].estimated))
             h->charged_domains[h->n_charged++] = (uint16_t)(s->first + k);
-    h->charged_reason = is_measured(s) ? NULL : "estimated_only";
+    h->charged_reason = measured ? NULL : "estimated_only";
 }
 
 /* Why nothing measured can be charged. */
@@ -508,8 +604,68 @@ llem_errcode llem_sensors_select(struct llem_harness *h, llem_error *err)
     }
     charge(h, best);
     llem_harness_note(h, "%s, %zu domain%s%s", best->class->name, h->n_charged,
-                      h->n_charged == 1 ? "" : "s", is_measured(best) ? "" : ", an estimate");
+                      h->n_charged == 1 ? "" : "s", h->charged_reason ? ", an estimate" : "");
     return LLEM_OK;
+}
+
+/* ---- windows of their own ----------------------------------------------------------------- */
+
+static void window_lost(struct llem_harness *h, struct llem_sensor *s, const llem_error *why)
+{
+    struct llem_arena *a = &h->arena;
+
+    s->window_lost = true;
+    llem_set(a, s->window, "reason", llem_string(a, "sampler_lost"));
+    llem_set(a, s->window, "text", llem_string(a, why->msg));
+    llem_harness_event(h, llem_now_ns(h->clock), "sensor", "%s: %.180s", s->class->name, why->msg);
+}
+
+void llem_sensors_window_begin(struct llem_harness *h)
+{
+    static const char *const marks[] = { "begin_ns",   "begun_ns", "ending_ns", "end_ns",
+                                         "t_begin_ns", "t_end_ns", "reason",    "text" };
+    struct llem_arena *a = &h->arena;
+
+    for (size_t i = 0; i < h->n_sensors; i++) {
+        struct llem_sensor *s = &h->sensors[i];
+        llem_error why = { 0 };
+
+        if (!s->self || s->class->window_begin == llem_sampler_no_window_begin || has_fields(s))
+            continue;
+        s->window = llem_map(a);
+        s->window_lost = false;
+        llem_set(a, s->window, "domains", llem_map(a));
+        for (size_t k = 0; k < LLEM_COUNT(marks); k++)
+            llem_set(a, s->window, marks[k], llem_null(a));
+        llem_set(a, s->window, "begin_ns", llem_int(a, llem_now_ns(h->clock)));
+        if (s->class->window_begin(s->self, &why) != LLEM_OK)
+            window_lost(h, s, &why);
+        llem_set(a, s->window, "begun_ns", llem_int(a, llem_now_ns(h->clock)));
+    }
+}
+
+struct llem_value *llem_sensors_window_end(struct llem_harness *h)
+{
+    struct llem_arena *a = &h->arena;
+    struct llem_value *all = llem_map(a);
+
+    for (size_t i = 0; i < h->n_sensors; i++) {
+        struct llem_sensor *s = &h->sensors[i];
+        struct llem_value *told = NULL;
+        llem_error why = { 0 };
+
+        if (!s->self || !s->window)
+            continue;
+        llem_set(a, s->window, "ending_ns", llem_int(a, llem_now_ns(h->clock)));
+        if (!s->window_lost && s->class->window_end(s->self, a, &told, &why) != LLEM_OK)
+            window_lost(h, s, &why);
+        llem_set(a, s->window, "end_ns", llem_int(a, llem_now_ns(h->clock)));
+        for (size_t k = 0; told && k < told->count; k++)
+            llem_set(a, s->window, told->keys[k], told->items[k]);
+        llem_set(a, all, s->class->name, s->window);
+        s->window = NULL;
+    }
+    return all;
 }
 
 /* ---- writing down ------------------------------------------------------------------------- */

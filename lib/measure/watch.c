@@ -293,16 +293,23 @@ static enum llem_pace pace_now(struct llem_watch *w, int64_t now)
     return (enum llem_pace)atomic_load(&w->pace);
 }
 
+static bool is_left_out(const struct sensor *s, size_t local)
+{
+    return s->s.left_out && s->s.left_out[local];
+}
+
 static void read_sensor(struct llem_watch *w, struct sensor *s, enum llem_pace pace)
 {
     int64_t period = llem_watch_period_ns(s->s.class, s->ticks, pace), now;
 
     for (size_t i = 0; i < s->s.n_domains; i++)
-        read_domain(w, s, i, false);
+        if (!is_left_out(s, i))
+            read_domain(w, s, i, false);
     now = llem_now_ns(w->clock);
     if (s->has_slow && now >= s->next_slow_ns) {
         for (size_t i = 0; i < s->s.n_domains; i++)
-            read_domain(w, s, i, true);
+            if (!is_left_out(s, i))
+                read_domain(w, s, i, true);
         s->next_slow_ns += slow_period_ns;
         now = llem_now_ns(w->clock);
         if (s->next_slow_ns < now)
@@ -387,13 +394,16 @@ static llem_errcode prepare(struct llem_watch *w, const struct llem_watch_opts *
     llem_errcode rc;
 
     for (size_t i = 0; i < opts->n_sensors; i++)
-        w->n_domains += opts->sensors[i].n_domains;
+        if (opts->sensors[i].first + opts->sensors[i].n_domains > w->n_domains)
+            w->n_domains = opts->sensors[i].first + opts->sensors[i].n_domains;
     w->sensors = calloc(opts->n_sensors + 1, sizeof(*w->sensors));
     w->domains = calloc(w->n_domains + 1, sizeof(*w->domains));
     if (!w->sensors || !w->domains)
         return llem_fail(err, LLEM_ENOMEM, "cannot allocate the sampler for %zu domains",
                          w->n_domains);
     w->n_sensors = opts->n_sensors;
+    for (size_t i = 0; i < w->n_domains; i++)
+        w->domains[i].live_w = w->domains[i].last_power_w = NAN;
     for (size_t i = 0; i < w->n_sensors; i++) {
         struct sensor *s = &w->sensors[i];
         const struct llem_domain *domains;
@@ -413,7 +423,6 @@ static llem_errcode prepare(struct llem_watch *w, const struct llem_watch_opts *
             d->power = llem_domain_field(d->d, LLEM_ROLE_POWER_INSTANT);
             if (!d->power)
                 d->power = llem_domain_field(d->d, LLEM_ROLE_POWER_AVERAGE);
-            d->live_w = d->last_power_w = NAN;
             s->ticks |= llem_domain_ticks(d->d);
             for (size_t f = 0; f < d->d->n_fields; f++)
                 s->has_slow |= d->d->fields[f].slow;
@@ -467,6 +476,8 @@ done:
 
 void llem_watch_pace(struct llem_watch *w, enum llem_pace pace)
 {
+    if (!w)
+        return;
     atomic_store(&w->edge_until_ns, 0);
     atomic_store(&w->pace, (int)pace);
 }

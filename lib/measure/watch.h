@@ -39,6 +39,7 @@ struct llem_watched {
     const struct llem_sampler_class *class;
     void *self;
     size_t first, n_domains; /* its place among all domains */
+    const bool *left_out;    /* domains that are not read, by their index in it; NULL = none */
 };
 
 struct llem_watch;
@@ -65,7 +66,7 @@ struct llem_watch_opts {
  * the watch is stopped. */
 llem_errcode llem_watch_start(struct llem_watch **out, const struct llem_watch_opts *opts,
                               llem_error *err);
-void llem_watch_pace(struct llem_watch *w, enum llem_pace pace);
+void llem_watch_pace(struct llem_watch *w, enum llem_pace pace); /* NULL is allowed */
 /* Read as at an edge until t_ns, then steadily. */
 void llem_watch_edge_until(struct llem_watch *w, int64_t t_ns);
 /* Live lines from now on. NULL ends them, after a line that is being told. */

@@ -43,9 +43,10 @@ static struct rolls plan_rolls(const struct llem_harness *h)
 
         if (!s->self || !s->class->needs_rolls)
             continue;
-        r.needed = true;
-        for (size_t k = 0; k < s->n_domains; k++)
+        for (size_t k = 0; k < s->n_domains; k++) {
+            r.needed |= s->domains[k].n_fields > 0;
             look_at_fields(&r, &s->domains[k]);
+        }
     }
     return r;
 }
@@ -96,7 +97,8 @@ static llem_errcode wait_for_reading(struct llem_harness *h, llem_error *err)
         all = true;
         rc = llem_harness_sleep_until(h, llem_now_ns(h->clock) + 5 * LLEM_MS, err);
         for (size_t i = 0; i < h->n_charged; i++)
-            all &= llem_watch_reads(h->watch, h->charged_domains[i]) > before[i];
+            all &= llem_watch_reads(h->watch, h->charged_domains[i]) > before[i] ||
+                   llem_sensors_domain(h, h->charged_domains[i])->n_fields == 0;
     } while (rc == LLEM_OK && !all && llem_now_ns(h->clock) < until);
     return rc;
 }
@@ -150,44 +152,6 @@ static llem_errcode postroll(struct llem_harness *h, const struct rolls *r, int6
     if (rc == LLEM_OK)
         rc = llem_harness_sleep_until(h, end_ns + (int64_t)(postroll_s(r) * 1e9), err);
     return rc;
-}
-
-/* ---- samplers with windows of their own --------------------------------------------------- */
-
-static llem_errcode windows_begin(struct llem_harness *h, llem_error *err)
-{
-    for (size_t i = 0; i < h->n_sensors; i++) {
-        struct llem_sensor *s = &h->sensors[i];
-        llem_errcode rc;
-
-        if (!s->self || s->class->window_begin == llem_sampler_no_window_begin)
-            continue;
-        s->windows = llem_map(&h->arena);
-        llem_set(&h->arena, s->windows, "begin_ns", llem_int(&h->arena, llem_now_ns(h->clock)));
-        rc = s->class->window_begin(s->self, err);
-        if (rc != LLEM_OK)
-            return err ? llem_context(err, "sampler '%s'", s->class->name) : rc;
-    }
-    return LLEM_OK;
-}
-
-static llem_errcode windows_end(struct llem_harness *h, llem_error *err)
-{
-    for (size_t i = 0; i < h->n_sensors; i++) {
-        struct llem_sensor *s = &h->sensors[i];
-        struct llem_value *joules = NULL;
-        llem_errcode rc;
-
-        if (!s->self || !s->windows)
-            continue;
-        rc = s->class->window_end(s->self, &h->arena, &joules, err);
-        if (rc != LLEM_OK)
-            return err ? llem_context(err, "sampler '%s'", s->class->name) : rc;
-        llem_set(&h->arena, s->windows, "domains", joules ? joules : llem_map(&h->arena));
-        llem_set(&h->arena, s->windows, "end_ns", llem_int(&h->arena, llem_now_ns(h->clock)));
-        llem_set(&h->arena, h->sampler_windows, s->class->name, s->windows);
-    }
-    return LLEM_OK;
 }
 
 /* ---- CPU time ----------------------------------------------------------------------------- */
@@ -398,10 +362,9 @@ llem_errcode llem_window_run(struct llem_harness *h, llem_error *err)
         rc = preroll(h, &rolls, err);
     else if (h->watch)
         rc = wait_for_reading(h, err);
-    if (rc == LLEM_OK)
-        rc = windows_begin(h, err);
     if (rc != LLEM_OK)
         return rc;
+    llem_sensors_window_begin(h);
 
     if (h->watch) {
         cpu_begin = llem_watch_cpu_ns(h->watch);
@@ -416,8 +379,7 @@ llem_errcode llem_window_run(struct llem_harness *h, llem_error *err)
     }
     h->window_begin_ns = m.sent;
     h->window_end_ns = m.received;
-    if (rc == LLEM_OK)
-        rc = windows_end(h, err);
+    h->sampler_windows = llem_sensors_window_end(h);
     if (rc == LLEM_OK && !h->work)
         rc = check_edges(h, &m, err);
     if (rc == LLEM_OK && h->watch && rolls.needed)
@@ -462,14 +424,18 @@ void llem_window_cost(struct llem_harness *h)
         bool charged, any;
     } *courses = llem_arena_calloc(a, h->n_domains + 1, sizeof(*courses));
     int64_t reads = 0, ticks = 0, gap_ns = 0, last_ns = 0;
+    bool any = false;
 
     if (!samples || !h->window_end_ns || !courses)
         return;
     for (size_t i = 0; i < h->n_charged; i++) {
         struct course *c = &courses[h->charged_domains[i]];
+        const struct llem_domain *d = llem_sensors_domain(h, h->charged_domains[i]);
 
-        c->counter =
-            llem_domain_field(llem_sensors_domain(h, h->charged_domains[i]), LLEM_ROLE_COUNTER);
+        if (d->n_fields == 0)
+            continue;
+        any = true;
+        c->counter = llem_domain_field(d, LLEM_ROLE_COUNTER);
         c->charged = true;
         c->begin_ns = h->window_begin_ns;
     }
@@ -495,14 +461,13 @@ void llem_window_cost(struct llem_harness *h)
     for (size_t i = 0; i < h->n_charged; i++) {
         const struct course *c = &courses[h->charged_domains[i]];
 
-        if (h->window_end_ns - c->begin_ns > gap_ns)
+        if (c->charged && h->window_end_ns - c->begin_ns > gap_ns)
             gap_ns = h->window_end_ns - c->begin_ns;
     }
     h->cost = llem_map(a);
     llem_set(a, h->cost, "cpu_s",
              llem_real(a, h->window_cpu_ns < 0 ? NAN : (double)h->window_cpu_ns * 1e-9));
-    llem_set(a, h->cost, "longest_gap_s",
-             h->n_charged ? llem_real(a, (double)gap_ns * 1e-9) : llem_null(a));
+    llem_set(a, h->cost, "longest_gap_s", any ? llem_real(a, (double)gap_ns * 1e-9) : llem_null(a));
     llem_set(a, h->cost, "late_deadlines", llem_int(a, h->window_late));
     llem_set(a, h->cost, "reads", llem_int(a, reads));
     llem_set(a, h->cost, "ticks", llem_int(a, ticks));

@@ -25,6 +25,7 @@ const char *llem__method_name(enum llem__method m)
         [LLEM__COUNTER_DIFFERENCE] = "counter_difference",
         [LLEM__POWER_AVERAGE] = "power_average",
         [LLEM__POWER_INSTANT] = "power_instant",
+        [LLEM__SAMPLER_WINDOW] = "sampler_window",
     };
 
     return names[m];
@@ -465,7 +466,7 @@ static void by_difference(struct llem__estimate *e, const struct llem__counter *
                           double head_s, double tail_s)
 {
     size_t a = last_at(c, 0), b = last_at(c, t1_s);
-    double gap0, gap1, limit, load_w, before_w, after_w, t = c->period_s;
+    double gap0, gap1, half0, half1, limit, load_w, before_w, after_w, t = c->period_s;
     double c_head, c_tail;
 
     llem__estimate_none(e, LLEM__COUNTER_DIFFERENCE);
@@ -481,6 +482,8 @@ static void by_difference(struct llem__estimate *e, const struct llem__counter *
     gap1 = c->read_s[b + 1] - c->read_s[b];
     /* A gap at an edge may hide a whole change of power. */
     limit = fmax(0.25, 0.05 * t1_s);
+    half0 = fmax(c->read_half_s[a], c->read_half_s[a + 1]);
+    half1 = fmax(c->read_half_s[b], c->read_half_s[b + 1]);
     if (gap0 > limit || gap1 > limit) {
         e->reason = "reading_gap";
         return;
@@ -502,10 +505,10 @@ static void by_difference(struct llem__estimate *e, const struct llem__counter *
     e->guard_after_s = c->read_s[b + 1] - t1_s;
     e->half_before_s = gap0 / 2;
     e->half_after_s = gap1 / 2;
-    e->u_stat_j =
-        sqrt(t * t * (2 * load_w * load_w + before_w * before_w + after_w * after_w) / 24 +
-             (pow(gap0 * (load_w - before_w), 2) + pow(gap1 * (load_w - after_w), 2)) / 12 +
-             c->quantum_j * c->quantum_j / 6);
+    e->u_stat_j = sqrt(
+        t * t * (2 * load_w * load_w + before_w * before_w + after_w * after_w) / 24 +
+        (pow(gap0 * (load_w - before_w), 2) + pow(gap1 * (load_w - after_w), 2)) / 12 +
+        load_w * load_w * (half0 * half0 + half1 * half1) / 3 + c->quantum_j * c->quantum_j / 6);
     e->window_j = e->e_j;
     e->u_window_j = e->u_stat_j;
 }

@@ -21,7 +21,8 @@ struct llem__q {
 struct llem__domain {
     const struct llem_value *json; /* its entry in recording.json */
     const char *id, *kind, *label, *sampler;
-    bool charged, is_gpu;
+    bool charged, is_gpu, estimated;
+    bool has_window;              /* it is not read, but has windows of its own */
     const struct llem_value *gpu; /* its entry in environment.gpus, or NULL */
     struct llem__device device;
     bool has_counter, has_average, has_instant;
@@ -34,6 +35,7 @@ struct llem__domain {
     const char *reason;
     double bare_w, u_bare_w, loaded_before_w, loaded_after_w, u_adjusted_drift_w; /* NaN = none */
     double u_sys_j;
+    double estimated_j; /* of an estimated domain with windows; NaN = none */
 };
 
 struct llem__tokens {

@@ -57,6 +57,86 @@ static double compute_capability(const struct llem_value *gpu)
     return llem_real_at(gpu, "compute_capability", 0);
 }
 
+/* ---- samplers with windows of their own ---------------------------------------------------- */
+
+/* NVIDIA's counters tick each 20 to 100 ms; what a sampler does not tell is taken as the longest.
+ */
+#define LONGEST_PERIOD_S 0.1
+
+/* What a sampler said of a window around [t0, t1]. */
+struct own {
+    double e_j, u_j, span_s;
+    const char *reason; /* NULL = there is a value */
+};
+
+/*
+ * Both ends are plain readings of a counter that is renewed each T: it shows the value of a moment
+ * up to T ago, evenly spread. At one end the power is P, at the other anything from 0 to P, so the
+ * root mean square of both together is P T/sqrt(3) at most. The time by which the window is longer
+ * than the work has a power between 0 and P as well.
+ */
+static struct own own_window(const struct llem__derive *x, const struct llem__domain *d,
+                             const struct llem_value *windows, int64_t t0_ns, int64_t t1_ns)
+{
+    const struct llem_value *w = llem_get(windows, d->sampler);
+    const struct llem_value *v = llem_get(llem_get(w, "domains"), d->id);
+    const struct llem_value *info =
+        llem_get(llem_get(describe_of(x, d->sampler), "domains"), d->id);
+    int64_t begin = llem__time_at(w, "t_begin_ns"), end = llem__time_at(w, "t_end_ns");
+    double period = llem_real_at(info, "period_s", LONGEST_PERIOD_S), power, excess;
+    struct own o = { (double)NAN, (double)NAN, (double)NAN, llem_str_at(w, "reason", NULL) };
+
+    if (o.reason)
+        return o;
+    o.reason = "no_window";
+    if (!w)
+        return o;
+    /* Its own moments, if they lie where they can; else those of the calls. */
+    if (begin < llem__time_at(w, "begin_ns") || begin > t0_ns)
+        begin = llem__time_at(w, "begin_ns");
+    if (end < t1_ns || end > llem__time_at(w, "end_ns"))
+        end = llem__time_at(w, "end_ns");
+    o.reason = "sensor_garbage";
+    if (!v || (v->kind != LLEM_REAL && v->kind != LLEM_INT) || begin < 0 || end <= begin)
+        return o;
+    o.e_j = v->kind == LLEM_REAL ? v->d : (double)v->i;
+    o.span_s = (double)(end - begin) * 1e-9;
+    if (!(period > 0) || period > 10)
+        period = LONGEST_PERIOD_S;
+    if (!(o.e_j >= 0) || o.e_j > 1e12)
+        return o;
+    o.reason = o.e_j > 0 || o.span_s < 10 * period ? NULL : "counter_stuck";
+    power = o.e_j / o.span_s;
+    excess = fabs(o.span_s - (double)(t1_ns - t0_ns) * 1e-9);
+    o.u_j = power * sqrt((period * period + excess * excess) / 3);
+    return o;
+}
+
+static void estimate_by_window(struct llem__derive *x, struct llem__domain *d)
+{
+    struct llem__estimate *e = &d->methods[0];
+    struct own o =
+        own_window(x, d, llem_get(x->json, "sampler_windows"), x->window.t0_ns, x->window.t1_ns);
+
+    d->reason = o.reason;
+    if (d->estimated && !o.reason) {
+        d->estimated_j = o.e_j;
+        d->reason = "estimated_only";
+    }
+    if (d->estimated)
+        return;
+    llem__estimate_none(e, LLEM__SAMPLER_WINDOW);
+    d->n_methods = 1;
+    e->reason = o.reason;
+    if (o.reason)
+        return;
+    e->e_j = o.e_j;
+    e->u_stat_j = o.u_j;
+    d->best = e;
+}
+
+/* ---- one domain --------------------------------------------------------------------------- */
+
 static void open_domain(struct llem__derive *x, size_t i)
 {
     struct llem__domain *d = &x->domains[i];
@@ -77,10 +157,18 @@ static void open_domain(struct llem__derive *x, size_t i)
     d->device.max_power_w =
         limit_w > 0 ? 2 * limit_w : 0; /* boards overshoot their limit for a moment */
     d->device.step_period_s = x->step_period_s;
+    d->estimated = strcmp(llem_str_at(d->json, "quality", "measured"), "estimated") == 0;
+    d->estimated_j = (double)NAN;
     d->device.integrates = !d->is_gpu; /* RAPL and its kind add up all energy by definition */
     d->bare_w = d->u_bare_w = d->loaded_before_w = d->loaded_after_w = (double)NAN;
     d->u_adjusted_drift_w = d->u_sys_j = (double)NAN;
     d->reason = llem__field_of(d->json, "cpu_busy") ? "estimated_only" : "no_sensor";
+    if (llem_bool_at(d->json, "left_out", false)) {
+        d->reason = "not_needed";
+        return;
+    }
+    d->has_window = !counter && !average && !instant &&
+                    llem_get(llem_get(x->json, "sampler_windows"), d->sampler);
     if (!x->has_window) {
         d->reason = "no_window";
         return;
@@ -106,6 +194,10 @@ static void estimate_domain(struct llem__derive *x, struct llem__domain *d)
 {
     if (!x->has_window)
         return;
+    if (d->has_window) {
+        estimate_by_window(x, d);
+        return;
+    }
     if (d->has_counter) {
         struct llem__estimate *e = &d->methods[d->n_methods++];
 
@@ -141,6 +233,13 @@ static bool span_power(struct llem__derive *x, const struct llem__domain *d, con
 
     if (!d->best || begin < 0 || end <= begin)
         return false;
+    if (d->best->method == LLEM__SAMPLER_WINDOW) {
+        struct own o = own_window(x, d, llem_at(x->json, "baseline.sampler_windows"), begin, end);
+
+        *mean_w = o.e_j / o.span_s;
+        *variance = pow(o.u_j / o.span_s, 2);
+        return strcmp(path, "baseline.bare") == 0 && !o.reason;
+    }
     from_s = (double)(begin - x->window.t0_ns) / 1e9;
     to_s = (double)(end - x->window.t0_ns) / 1e9;
     if (d->best == &d->methods[0] && d->has_counter) {
@@ -213,7 +312,7 @@ static struct gain gain_of(const struct llem__derive *x, const struct llem__doma
         g.offset_common_w = fabs(llem_real_at(prior, "u_offset_common_w", 0));
         g.offset_device_w = fabs(llem_real_at(prior, "u_offset_device_w", 0));
         g.source = llem_str_at(prior, "source", "recording.json");
-    } else if (d->is_gpu && strcmp(d->sampler, "nvml") == 0 && compute_capability(d->gpu) >= 8) {
+    } else if (d->is_gpu && compute_capability(d->gpu) >= 8) {
         g = (struct gain){ true, PRIOR_GAIN_COMMON, PRIOR_GAIN_DEVICE, 0, 0, PRIOR_SOURCE };
     }
     return g;
@@ -363,6 +462,7 @@ static void estimate_load(struct llem__derive *x)
                          llem_str_at(info, "tdp_source",
                                      llem_str_at(x->json, "environment.cpu.tdp_source", NULL)));
         llem__put_real(x, x->estimated, "cpu_share", share);
+        llem__put_string(x, x->estimated, "reason", NULL);
         d->reason = "estimated_only";
         x->charged_reason = "estimated_only";
         x->energy_quality = "estimated";
@@ -370,10 +470,49 @@ static void estimate_load(struct llem__derive *x)
     }
 }
 
+/* The sum of what a sampler estimates of its charged domains: without a range, because it gives
+ * none. */
+static void estimate_windows(struct llem__derive *x)
+{
+    struct llem_buf method = LLEM_BUF_INIT(256);
+    double sum = 0;
+    size_t n = 0;
+
+    for (size_t i = 0; i < x->n_domains; i++) {
+        const struct llem__domain *d = &x->domains[i];
+        const struct llem_value *all = llem_get(describe_of(x, d->sampler), "domains");
+
+        if (!d->charged || !d->estimated || !d->has_window)
+            continue;
+        sum += d->estimated_j;
+        llem_buf_addf(&method, "%s%.20s: %.40s", n++ ? ", " : "", d->id,
+                      llem_str_at(llem_get(all, d->id), "method", "unknown"));
+    }
+    if (n && n == x->n_charged && isfinite(sum)) {
+        x->estimated_j[0] = sum;
+        x->estimated_j[1] = x->estimated_j[2] = (double)NAN;
+        x->estimated = llem_map(x->a);
+        llem__put_real(x, x->estimated, "value", sum);
+        llem__put_string(x, x->estimated, "low", NULL);
+        llem__put_string(x, x->estimated, "high", NULL);
+        llem__put_string(x, x->estimated, "method", method.failed ? "unknown" : method.data);
+        llem__put_string(x, x->estimated, "tdp_w", NULL);
+        llem__put_string(x, x->estimated, "tdp_source", NULL);
+        llem__put_string(x, x->estimated, "cpu_share", NULL);
+        llem__put_string(x, x->estimated, "reason", "range_unknown");
+        x->charged_reason = "estimated_only";
+        x->energy_quality = "estimated";
+        snprintf(x->energy_source, sizeof(x->energy_source), "%s", x->charged_sampler);
+    }
+    llem_buf_done(&method);
+}
+
 /* ---- all of it ---------------------------------------------------------------------------- */
 
 static void method_warnings(struct llem__derive *x, const struct llem__domain *d)
 {
+    if (d->reason && strcmp(d->reason, "sampler_lost") == 0 && d->estimated)
+        llem__warn(x, d->reason, d->id, NULL);
     for (size_t m = 0; m < d->n_methods; m++)
         if (d->methods[m].reason && (!d->best || &d->methods[m] < d->best))
             llem__warn(x, d->methods[m].reason, d->id, NULL);
@@ -425,7 +564,14 @@ void llem__derive_energy(struct llem__derive *x)
             method_warnings(x, d);
     }
     estimate_load(x);
+    estimate_windows(x);
     total(x);
+    if (x->estimated) {
+        struct llem__q q = llem__q_of(x->estimated_j[0], "J", x->energy_source, "estimated");
+
+        q.reason = isnan(x->estimated_j[1]) ? "range_unknown" : NULL;
+        llem__quantity(x, "energy_estimated_j.value", q);
+    }
 }
 
 double llem__charged_between(const struct llem__derive *x, double from_s, double to_s)
@@ -462,6 +608,8 @@ static struct llem_value *domain_object(struct llem__derive *x, const struct lle
     llem__put_string(x, o, "label", d->label);
     llem__put_string(x, o, "sampler", d->sampler);
     llem_set(x->a, o, "charged", llem_bool(x->a, d->charged));
+    llem__put_string(x, o, "quality", d->estimated ? "estimated" : "measured");
+    llem__put_real(x, o, "estimated_j", d->estimated_j);
     llem__put_real(x, o, "energy_j", e ? e->e_j : nan_);
     llem__put_real(x, o, "u_stat_j", e ? e->u_stat_j : nan_);
     llem__put_real(x, o, "u_sys_j", e ? d->u_sys_j : nan_);

@@ -94,6 +94,7 @@ enum llem__method {
     LLEM__COUNTER_DIFFERENCE,   /* ticks too short to see: reads at t0 and t1 */
     LLEM__POWER_AVERAGE,        /* averaged power with a settled tail */
     LLEM__POWER_INSTANT,        /* instantaneous power, centred */
+    LLEM__SAMPLER_WINDOW,       /* what a sampler says of a window of its own around the work */
     LLEM__METHOD_COUNT
 };
 const char *llem__method_name(enum llem__method m);

@@ -117,6 +117,12 @@ const struct llem_reason llem_reasons[] = {
       "Operations are counted from config.json; see `model` of recording.json for both." },
     { "peak_unknown", "The peak rate of these devices with this kind of number is not known.",
       "flops_per_second divided by the maker's figure gives the same." },
+    { "not_needed", "A better sensor reads the same, so this one was left alone.",
+      "Name it with measurement.energy_sampler to use it." },
+    { "sampler_lost", "The program that holds this sensor ended or did not answer.",
+      "See the events of the recording for what it said, and measure again." },
+    { "range_unknown", "The estimate comes from elsewhere and without a range.",
+      "energy_sampler: estimate gives one; a sensor gives a measured value (`llem config`)." },
     { NULL, NULL, NULL },
 };
 /* clang-format on */

@@ -40,10 +40,11 @@ struct llem_sensor_field {
 /* Something with a reading. */
 struct llem_domain {
     char id[112];           /* stable: "gpu:<UUID>", "package:0", "dram:0", "cpu" */
-    char kind[16];          /* "gpu", "package", "dram", "psys", "core", "cpu" */
+    char kind[16];          /* "gpu", "package", "dram", "psys", "core", "cpu", "ram" */
     char label[96];         /* for people: "NVIDIA H100 80GB HBM3", "package-0" */
     char uuid[96], pci[32]; /* of a GPU, else "" */
     int index;              /* the vendor's index or the package number */
+    bool estimated;         /* its joules are a guess: never charged beside measured ones */
     const struct llem_sensor_field *fields;
     size_t n_fields;
 };
@@ -70,12 +71,14 @@ struct llem_probe {
     char remedy[256]; /* the command or step that would unlock it */
     char detail[256]; /* library path and version, driver, interface */
     size_t n_domains;
+    bool in_worker; /* opening it starts another program, which takes seconds */
 };
 
 struct llem_sampler_class {
     const char *name, *help;
-    const char *quality; /* "measured" or "estimated": what its joules may be called */
-    bool needs_rolls;    /* its edges need a pre-roll and a post-roll */
+    const char *quality; /* "measured" or "estimated": what its joules may be called, but for
+                            domains that are marked as estimated */
+    bool needs_rolls;    /* its edges need a pre-roll and a post-roll, if it has fields to read */
 
     /* Find out what is usable, in any state of the machine; never fails, leaves nothing open.
      * Called in step 1 and by `llem config`, on the calling thread. */
@@ -88,10 +91,12 @@ struct llem_sampler_class {
      * Returns how many were written; a failed field is written with its status. Sampler thread;
      * allocates, locks and logs nothing. */
     size_t (*read)(void *self, size_t domain, bool slow, struct llem_reading *out);
-    /* For samplers with windows of their own (Zeus, CodeCarbon): just outside the engine's edges,
-     * main thread. Others use llem_sampler_no_window. *joules maps domain ids to J at the end. */
+    /* For samplers with windows of their own (ZeusMonitor, CodeCarbon): just outside the engine's
+     * edges, and around the baseline; main thread. Others use llem_sampler_no_window. *window is
+     * {domains: {id: J}, t_begin_ns, t_end_ns}, or NULL from one that has none. A failure is
+     * recorded and stops nothing. */
     llem_errcode (*window_begin)(void *self, llem_error *err);
-    llem_errcode (*window_end)(void *self, struct llem_arena *a, struct llem_value **joules,
+    llem_errcode (*window_end)(void *self, struct llem_arena *a, struct llem_value **window,
                                llem_error *err);
     /* Everything worth recording that does not change, per domain: driver, limits, PCI id,
      * persistence, MIG, units, ranges, cpumask, which interface was used, whether it is a fake. A
@@ -105,7 +110,7 @@ struct llem_sampler_class {
 
 llem_errcode llem_sampler_no_window_begin(void *self, llem_error *err);
 llem_errcode llem_sampler_no_window_end(void *self, struct llem_arena *a,
-                                        struct llem_value **joules, llem_error *err);
+                                        struct llem_value **window, llem_error *err);
 struct llem_value *llem_sampler_no_snapshot(void *self, struct llem_arena *a);
 
 /* All samplers, best first; ends with NULL. */
@@ -114,7 +119,37 @@ const struct llem_sampler_class *llem_sampler_find(const char *name);
 
 extern const struct llem_sampler_class llem_sampler_nvml;
 extern const struct llem_sampler_class llem_sampler_rapl;
+extern const struct llem_sampler_class llem_sampler_zeus;
+extern const struct llem_sampler_class llem_sampler_codecarbon;
 extern const struct llem_sampler_class llem_sampler_estimate;
+
+/* ---- Python packages that measure, in a worker ------------------------------------------- */
+
+/* A package with a window of its own, driven over the worker protocol by samplers/worker.py. */
+struct llem_sampler_package {
+    const char *sampler;      /* its name in the protocol and here */
+    const char *name;         /* as pip knows it */
+    const char *title;        /* of what measures, for people */
+    const char *file;         /* by which it is found among an interpreter's packages */
+    const char *variable;     /* that names its interpreter, for people */
+    const char *const *reads; /* files of which one has to be there, ends with NULL; NULL = none */
+};
+struct llem_sampler_worker;
+
+/* Is the package installed for the interpreter that would run it, and is there anything for it to
+ * read? Looks for files; starts nothing. */
+void llem_sampler_worker_probe(llem_ctx *ctx, const struct llem_sampler_package *p,
+                               struct llem_probe *out);
+/* Start the worker and let it import the package and list its domains. */
+llem_errcode llem_sampler_worker_open(struct llem_sampler_worker **out, llem_ctx *ctx,
+                                      const struct llem_sampler_package *p, llem_error *err);
+const struct llem_domain *llem_sampler_worker_domains(struct llem_sampler_worker *w, size_t *count);
+llem_errcode llem_sampler_worker_begin(struct llem_sampler_worker *w, llem_error *err);
+llem_errcode llem_sampler_worker_end(struct llem_sampler_worker *w, struct llem_arena *a,
+                                     struct llem_value **window, llem_error *err);
+struct llem_value *llem_sampler_worker_describe(struct llem_sampler_worker *w,
+                                                struct llem_arena *a);
+void llem_sampler_worker_close(struct llem_sampler_worker *w); /* NULL is allowed */
 
 /* ---- small files of the kernel ----------------------------------------------------------- */
 

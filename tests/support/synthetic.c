@@ -222,7 +222,8 @@ static struct llem_value *gpu_domain(struct llem_arena *a, int k)
     static const char format[] =
         "{\"id\": \"gpu:GPU-%04d\", \"kind\": \"gpu\", \"label\": \"Made-up H100\", \"uuid\": "
         "\"GPU-%04d\","
-        " \"pci\": \"00000000:%02X:00.0\", \"index\": %d, \"sampler\": \"nvml\", \"fields\": ["
+        " \"pci\": \"00000000:%02X:00.0\", \"index\": %d, \"sampler\": \"nvml\", \"quality\": "
+        "\"measured\", \"left_out\": false, \"fields\": ["
         "{\"id\": 83, \"role\": \"counter\", \"name\": \"total_energy\", \"unit\": \"mJ\", "
         "\"to_si\": 0.001,"
         " \"period_s\": 0.1, \"averaging_s\": 0, \"modulus\": 0, \"slow\": false},"
@@ -258,7 +259,8 @@ static struct llem_value *rapl_domain(struct llem_arena *a, const char *kind)
         text, sizeof(text),
         "{\"id\": \"%s:0\", \"kind\": \"%s\", \"label\": \"%s-0\", \"uuid\": \"\", \"pci\": \"\", "
         "\"index\": 0,"
-        " \"sampler\": \"rapl\", \"fields\": [{\"id\": 1, \"role\": \"counter\", \"name\": "
+        " \"sampler\": \"rapl\", \"quality\": \"measured\", \"left_out\": false, \"fields\": "
+        "[{\"id\": 1, \"role\": \"counter\", \"name\": "
         "\"energy\","
         " \"unit\": \"61 uJ\", \"to_si\": 6.103515625e-05, \"period_s\": 0.001, \"averaging_s\": 0,"
         " \"modulus\": 4294967296, \"slow\": false}]}",
@@ -370,7 +372,7 @@ static const char base_json[] =
     "\"calibration\": null, \"gain_prior\": null, \"steps\": [], \"warnings\": [],"
     "\"baseline\": {\"bare\": null, \"loaded_before\": null, \"loaded_after\": null, \"reason\": "
     "\"no_sensor\","
-    " \"method\": \"fresh\"},"
+    " \"method\": \"fresh\", \"sampler_windows\": {}},"
     "\"warmup\": {\"mode\": \"converge\", \"latencies_ms\": [120.5, 101.0, 100.0, 100.5, 100.2], "
     "\"converged\": true,"
     " \"target_cv\": 0.05, \"window_size\": 3, \"max_prompts\": 20, \"batch_ms\": 400.0},"
@@ -489,7 +491,8 @@ void synthetic_write(const char *dir, const struct synthetic_opts *opts,
         llem_append(&a, domains,
                     parse(&a, "{\"id\": \"cpu\", \"kind\": \"cpu\", \"label\": \"Made-up CPU\", "
                               "\"uuid\": \"\", \"pci\":"
-                              " \"\", \"index\": 0, \"sampler\": \"estimate\", \"fields\": "
+                              " \"\", \"index\": 0, \"sampler\": \"estimate\", \"quality\": "
+                              "\"estimated\", \"left_out\": false, \"fields\": "
                               "[{\"id\": 2000, \"role\":"
                               " \"cpu_busy\", \"name\": \"cpu_busy\", \"unit\": \"ticks\", "
                               "\"to_si\": 0.01, \"period_s\":"

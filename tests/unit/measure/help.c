@@ -425,9 +425,12 @@ const struct llem_sampler_class sim_package = {
 static const struct llem_sensor_field busy_field = {
     .id = 2000, .role = LLEM_ROLE_CPU_BUSY, .name = "cpu_busy", .unit = "ticks", .to_si = 0.01
 };
-static const struct llem_domain busy_domain = {
-    .id = "cpu", .kind = "cpu", .label = "CPU", .fields = &busy_field, .n_fields = 1
-};
+static const struct llem_domain busy_domain = { .id = "cpu",
+                                                .kind = "cpu",
+                                                .label = "CPU",
+                                                .estimated = true,
+                                                .fields = &busy_field,
+                                                .n_fields = 1 };
 
 static void estimate_probe(llem_ctx *ctx, struct llem_probe *out)
 {

@@ -24,16 +24,19 @@ static void every_sampler_fills_every_slot(void **state)
     assert_null(llem_sampler_find("telepathy"));
 }
 
-static void the_best_sampler_comes_first_and_the_estimate_last(void **state)
+static void measured_comes_before_estimated_and_direct_before_second_hand(void **state)
 {
+    static const char *const order[] = { "nvml", "rapl", "zeus", "estimate", "codecarbon" };
+    bool estimated = false;
     size_t n = 0;
 
-    while (llem_samplers[n])
-        n++;
-    assert_string_equal(llem_samplers[0]->name, "nvml");
-    assert_string_equal(llem_samplers[n - 1]->quality, "estimated");
-    for (size_t i = 0; i + 1 < n; i++)
-        assert_string_equal(llem_samplers[i]->quality, "measured");
+    for (; llem_samplers[n]; n++) {
+        assert_true(n < LLEM_COUNT(order));
+        assert_string_equal(llem_samplers[n]->name, order[n]);
+        estimated |= !strcmp(llem_samplers[n]->quality, "estimated");
+        assert_int_equal(!strcmp(llem_samplers[n]->quality, "estimated"), estimated);
+    }
+    assert_int_equal(n, LLEM_COUNT(order));
 }
 
 static void every_role_has_a_name_of_its_own(void **state)
@@ -166,7 +169,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_sampler_fills_every_slot),
-        cmocka_unit_test(the_best_sampler_comes_first_and_the_estimate_last),
+        cmocka_unit_test(measured_comes_before_estimated_and_direct_before_second_hand),
         cmocka_unit_test(every_role_has_a_name_of_its_own),
         cmocka_unit_test(the_first_name_that_the_library_has_is_taken),
         cmocka_unit_test(a_required_symbol_that_is_missing_is_named),
