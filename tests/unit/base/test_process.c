@@ -745,11 +745,12 @@ static void what_a_reaped_process_left_is_swept_once(void **state)
 {
     struct llem_process p;
 
-    START(&p, "after-a", "sh", "-c", "setsid sleep 100 & sleep 100 & sleep 0.2");
-    while (count_marked("after-a") != 4)
+    START(&p, "after-a", "sh", "-c", "setsid sleep 100 & sleep 100 & wait");
+    while (count_marked("after-a") != 3)
         usleep(5000);
     llem_process_sweep_after(&p, 5000); /* not reaped: left to llem_process_end() */
-    assert_int_equal(count_marked("after-a"), 4);
+    assert_int_equal(count_marked("after-a"), 3);
+    kill(p.pid, SIGKILL);
     assert_true(llem_process_wait(&p, 5000));
     assert_int_equal(count_marked("after-a"), 2);
     llem_process_sweep_after(&p, 5000);
