@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "lib/base/file.h"
 #include "lib/base/json.h"
@@ -237,8 +238,10 @@ llem_errcode llem_hub_find_model(struct llem_arena *a, llem_ctx *ctx, const char
 {
     const char *found = NULL, *revision = NULL;
     struct llem_hub_id id = { .repo = NULL };
+    llem_error own; /* a hint has no code to return without one */
     bool is_id;
 
+    err = err ? err : &own;
     *commit = NULL;
     if (llem_path_is_dir(model)) {
         *dir = llem_arena_strdup(a, model);
@@ -285,12 +288,19 @@ static void add_file(struct llem_arena *a, struct llem_value *files, const char 
     const char *path = llem_path_join(a, dir, name);
     struct llem_value *f;
     struct stat st;
+    char link[4096];
+    ssize_t len;
 
     if (!path || stat(path, &st) < 0 || !S_ISREG(st.st_mode))
         return;
     f = llem_map(a);
     llem_set(a, f, "name", llem_string(a, name));
     llem_set(a, f, "bytes", llem_int(a, (int64_t)st.st_size));
+    /* In the cache a large file is a link to what is named by its content. */
+    len = readlink(path, link, sizeof(link) - 1);
+    link[len > 0 ? len : 0] = '\0';
+    if (len > 64 && link[len - 65] == '/' && strspn(link + len - 64, "0123456789abcdef") >= 64)
+        llem_set(a, f, "sha256", llem_stringn(a, link + len - 64, 64));
     llem_append(a, files, f);
 }
 

@@ -212,7 +212,7 @@ static void engine_progress(void *user, const char *text, double fraction)
                       fraction);
 }
 
-static const char *model_path(const struct llem_harness *h)
+const char *llem_harness_model(const struct llem_harness *h)
 {
     const struct llem_value *path = llem_get(llem_get(h->experiment, "paths"), "task.model");
 
@@ -227,7 +227,8 @@ static void load_model_config(struct llem_harness *h)
     llem_error err;
 
     if (h->model_config ||
-        llem_hub_find_model(&h->arena, h->ctx, model_path(h), &dir, &commit, &err) != LLEM_OK ||
+        llem_hub_find_model(&h->arena, h->ctx, llem_harness_model(h), &dir, &commit, &err) !=
+            LLEM_OK ||
         !(path = llem_path_join(&h->arena, dir, "config.json")) || !llem_path_exists(path))
         return;
     if (llem_json_load(&h->arena, &h->model_config, path, LLEM_MAX_CONFIG_BYTES, &err) != LLEM_OK)
@@ -268,7 +269,7 @@ static llem_errcode step_preflight(struct llem_harness *h, llem_error *err)
     const struct llem_engine_args args = {
         .ctx = h->ctx,
         .config = h->config,
-        .model_path = model_path(h),
+        .model_path = llem_harness_model(h),
         .dir = h->m->dir,
         .cancel = h->m->cancel,
         .progress = engine_progress,

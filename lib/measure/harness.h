@@ -111,6 +111,8 @@ struct llem_harness {
 bool llem_harness_canceled(const struct llem_harness *h);
 /* Sleep until t_ns, looking at the cancel flag 20 times a second. */
 llem_errcode llem_harness_sleep_until(struct llem_harness *h, int64_t t_ns, llem_error *err);
+/* task.model, resolved against its file: a path or a hub id. */
+const char *llem_harness_model(const struct llem_harness *h);
 __attribute__((format(printf, 2, 3))) void llem_harness_note(struct llem_harness *h,
                                                              const char *fmt, ...);
 /* A row of `events`; kind and text are cut to fit. Not from the sampler thread. */

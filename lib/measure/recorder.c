@@ -8,6 +8,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/json.h"
+#include "lib/engine/hub.h"
 #include "lib/measure/harness.h"
 #include "lib/result/recording.h"
 
@@ -191,6 +192,44 @@ static struct llem_value *engine_json(struct llem_harness *h)
     return v;
 }
 
+/* Random weights come from no file. */
+static bool weights_are_made_up(const struct llem_harness *h, const char *engine)
+{
+    const struct llem_value *section = llem_get(h->config, engine);
+    const char *format = llem_str_at(section, "load_format", "");
+
+    return strcmp(llem_str_at(section, "engine.load_format", format), "dummy") == 0;
+}
+
+/* Which model it was: its commit on the hub, and its weight files. An engine that opens the files
+ * itself says which; of others they are looked up where the model is now. */
+static void identify_model(struct llem_harness *h, struct llem_value *v)
+{
+    struct llem_arena *a = &h->arena;
+    const char *dir = NULL, *commit = NULL, *told = llem_str_at(v, "sha256", NULL);
+    struct llem_value *files = NULL;
+    bool made_up = weights_are_made_up(h, llem_str_at(h->config, "engine", ""));
+    char sha256[65];
+
+    if (llem_hub_find_model(a, h->ctx, llem_harness_model(h), &dir, &commit, NULL) == LLEM_OK &&
+        !made_up)
+        files = llem_hub_weights(a, dir, sha256);
+    if (!llem_str_at(v, "revision", NULL)) {
+        llem_set(a, v, "revision", commit ? llem_string(a, commit) : llem_null(a));
+        if (!commit)
+            llem_set(a, v, "revision_reason",
+                     llem_string(a, dir ? "local_model" : "model_not_in_cache"));
+    }
+    if (files && (!told || strcmp(told, sha256) == 0)) {
+        llem_set(a, v, "files", files);
+        llem_set(a, v, "sha256", llem_string(a, sha256));
+    } else if (!told) {
+        llem_set(a, v, "sha256", llem_null(a));
+        llem_set(a, v, "sha256_reason",
+                 llem_string(a, dir ? "no_weight_files" : "model_not_in_cache"));
+    }
+}
+
 static struct llem_value *model_json(struct llem_harness *h)
 {
     struct llem_arena *a = &h->arena;
@@ -203,6 +242,8 @@ static struct llem_value *model_json(struct llem_harness *h)
             v = llem_map(a);
         llem_set(a, v, "config", h->model_config);
     }
+    if (v->kind == LLEM_MAP)
+        identify_model(h, v);
     return v;
 }
 

@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "lib/result/result.h"
 
@@ -897,6 +898,55 @@ static void what_config_json_says_is_recorded_for_any_engine(void **state)
     llem_recording_close(&rec);
 }
 
+static void which_model_it_was_is_recorded_for_any_engine(void **state)
+{
+    static const char commit[] = "0123456789abcdef0123456789abcdef01234567";
+    static const char blob[] = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    struct llem_recording rec;
+    char path[300], target[120], sha256[65];
+
+    /* In the cache of the Hugging Face tools. */
+    snprintf(path, sizeof(path), "%s/models--o--m/snapshots/%s", r.dir, commit);
+    assert_int_equal(llem_mkdirs(path, NULL), LLEM_OK);
+    snprintf(path, sizeof(path), "%s/models--o--m/refs", r.dir);
+    assert_int_equal(llem_mkdirs(path, NULL), LLEM_OK);
+    snprintf(path, sizeof(path), "%s/models--o--m/refs/v1", r.dir);
+    assert_int_equal(llem_file_write(path, commit, 40, NULL), LLEM_OK);
+    snprintf(path, sizeof(path), "%s/models--o--m/blobs", r.dir);
+    assert_int_equal(llem_mkdirs(path, NULL), LLEM_OK);
+    snprintf(path, sizeof(path), "%s/models--o--m/blobs/%s", r.dir, blob);
+    assert_int_equal(llem_file_write(path, "abc", 3, NULL), LLEM_OK);
+    snprintf(path, sizeof(path), "%s/models--o--m/snapshots/%s/model.safetensors", r.dir, commit);
+    snprintf(target, sizeof(target), "../../blobs/%s", blob);
+    assert_int_equal(symlink(target, path), 0);
+    setenv("HF_HUB_CACHE", r.dir, 1);
+    run_set_top(&r, "paths", "{\"task.model\": \"o/m@v1\"}");
+    succeeds();
+    run_open(&r, &rec);
+    llem_sha256_of("model.safetensors 3\n", 20, sha256);
+    assert_string_equal(llem_str_at(rec.json, "model.revision", ""), commit);
+    assert_string_equal(llem_str_at(rec.json, "model.sha256", ""), sha256);
+    assert_string_equal(llem_str_at(rec.json, "model.files.0.sha256", ""), blob);
+    assert_int_equal(at(&rec, "model.files.0.bytes"), 3);
+    assert_null(llem_at(rec.json, "model.revision_reason"));
+    llem_recording_close(&rec);
+    unsetenv("HF_HUB_CACHE");
+}
+
+static void which_model_it_was_is_null_with_a_reason(void **state)
+{
+    struct llem_recording rec;
+
+    put_config("{}");
+    succeeds();
+    run_open(&r, &rec);
+    assert_true(llem_is_null(llem_at(rec.json, "model.revision")));
+    assert_string_equal(llem_str_at(rec.json, "model.revision_reason", ""), "local_model");
+    assert_true(llem_is_null(llem_at(rec.json, "model.sha256")));
+    assert_string_equal(llem_str_at(rec.json, "model.sha256_reason", ""), "no_weight_files");
+    llem_recording_close(&rec);
+}
+
 static void a_broken_config_json_is_the_engines_to_refuse(void **state)
 {
     struct llem_recording rec;
@@ -1101,6 +1151,8 @@ int main(void)
         T(cancelling_in_any_step_cleans_up),
         T(a_failure_in_any_method_cleans_up_once_and_keeps_what_was_recorded),
         T(what_config_json_says_is_recorded_for_any_engine),
+        T(which_model_it_was_is_recorded_for_any_engine),
+        T(which_model_it_was_is_null_with_a_reason),
         T(a_broken_config_json_is_the_engines_to_refuse),
         T(the_engines_hint_reaches_the_caller),
         T(too_few_prompts_are_found_before_anyone_waits),
