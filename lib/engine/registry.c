@@ -73,11 +73,7 @@ static void say_missing(struct engines *e, struct llem_engine_info *info)
     info->missing = llem_arena_printf(
         &e->arena, "the engine %s is known by its options, but has no worker in this build",
         info->name);
-    info->remedy = strcmp(info->name, "transformers") == 0
-                       ? "use -e cpu (engine: cpu), which runs Hugging Face directories of the "
-                         "Llama, Qwen2 and "
-                         "GPT-2 families without Python"
-                       : "use -e cpu (engine: cpu), which runs without anything else";
+    info->remedy = "use -e cpu (engine: cpu), which runs without anything else";
 }
 
 /* What a worker is started with must be lists of text, the times it may take numbers. */

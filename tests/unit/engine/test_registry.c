@@ -53,13 +53,19 @@ static void our_engines_are_found(void **state)
 
 static void an_engine_without_worker_says_what_is_missing(void **state)
 {
+    static const char *const ours[] = { "tensorrt", "transformers", "vllm" };
     struct fixture *f = *state;
 
-    assert_null(find(f, "transformers")->table);
-    assert_contains(find(f, "transformers")->missing, "transformers");
-    assert_contains(find(f, "transformers")->remedy, "-e cpu");
-    assert_contains(find(f, "transformers")->remedy, "without Python");
-    assert_contains(find(f, "vllm")->missing, "no worker in this build");
+    plugin(f, "rows", "name: rows\nhelp: only options\n");
+    renew(f);
+    assert_null(find(f, "rows")->table);
+    assert_contains(find(f, "rows")->missing, "the engine rows");
+    assert_contains(find(f, "rows")->missing, "no worker in this build");
+    assert_contains(find(f, "rows")->remedy, "-e cpu");
+    for (size_t i = 0; i < LLEM_COUNT(ours); i++) {
+        assert_non_null(find(f, ours[i])->table);
+        assert_null(find(f, ours[i])->missing);
+    }
     assert_null(find(f, "test")->missing);
 }
 
