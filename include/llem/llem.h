@@ -18,6 +18,7 @@
 
 #include "llem/config.h"
 #include "llem/ctx.h"
+#include "llem/engine.h"
 #include "llem/error.h"
 #include "llem/fetch.h"
 #include "llem/job.h"

@@ -164,6 +164,7 @@ static llem_errcode take_error(struct llem_rpc *rpc, const struct llem_value *er
         hint = known ? known->hint : NULL;
     if (hint && hint[0])
         llem_hint(&rpc->answer, "%s", hint);
+    rpc->reply->error_code = llem_int_at(error, "code", 0);
     rpc->reply->kind = llem_arena_strdup(rpc->arena, kind);
     if (trace && trace[0]) {
         llem_tail_add(&rpc->tail, rpc->opts.log_fd, trace, strlen(trace));

@@ -55,6 +55,7 @@ struct llem_rpc_limits {
 
 struct llem_rpc_reply {
     struct llem_value *result;    /* in the arena of the call; NULL = the child answered an error */
+    int64_t error_code;           /* of that error */
     const char *kind;             /* data.kind of that error, in the arena; NULL = none */
     int64_t sent_ns, received_ns; /* on either side of the call, CLOCK_MONOTONIC */
 };

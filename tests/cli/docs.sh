@@ -7,6 +7,7 @@
 root=$here/../..
 
 # What the pages take for granted.
+export LLEM_PLUGIN_PATH=$root/examples/engine-shell
 cp -r "$root/examples" examples
 ln -s examples/sample-model my-model
 for name in exp study; do
@@ -28,7 +29,7 @@ serve_hub
 # Blocks and `inline` ones that begin with llem; comments of blocks go.
 sed -nE 's/^    (llem .*)$/\1/p' "$root/README.md" "$root"/docs/*.md >"$tmp/lines"
 cat "$root/README.md" "$root"/docs/*.md | tr '\n' ' ' | grep -oE '`llem [^`]*`' | tr -d '`' >>"$tmp/lines"
-for name in run measure show verify fetch config help; do
+for name in run measure show verify fetch config check-engine help; do
     llem help $name | sed -nE '/^Examples:/,$ s/^    (llem .*)$/\1/p'
 done >>"$tmp/lines"
 sed -E 's/ {2,}.*//; s/ +# .*//' "$tmp/lines" | sort -u >"$tmp/commands"
@@ -47,7 +48,7 @@ while read -r line; do
     if [ $# = 2 ] && [ "$2" != config ] && [ "$2" != help ] && [ "$2" != --version ]; then
         line="llem help $2" # the command's name only
     fi
-    line=$(echo "$line" | sed -E "s#\\bDIR\\b#$dir#; s#\\bMODEL\\b#./my-model -e cpu -d builtin -n 2#; s#\\bCONFIG\\b#exp.yaml#
+    line=$(echo "$line" | sed -E "s#\\bDIR\\b#$dir#; s#\\bMODEL\\b#./my-model -e cpu -d builtin -n 2#; s#\\bCONFIG\\b#exp.yaml#; s#\\bNAME\\b#shell#
         s/\\bCOMMAND\\b/$(case $line in *measure*) echo true ;; *) echo run ;; esac)/
         s/--for [0-9]+/--for 0.2/; s/^llem (run|measure)\\b/llem \\1 --quick/; s/--quick (.*--quick)/\\1/")
     run bash -c "$line"

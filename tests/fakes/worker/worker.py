@@ -92,8 +92,10 @@ def answer(method: str, p: dict) -> dict:
     if method == "check_hardware":
         return {"errors": ["there is no GPU here"] if setting("fault") == "no_gpu" else []}
     if method == "load_prompts":
-        prompts = [x.split() if isinstance(x, str) else x for x in p["prompts"]]
-        return {"input_tokens": [len(x) for x in prompts], "truncated": 0}
+        whole = [x.split() if isinstance(x, str) else x for x in p["prompts"]]
+        prompts = [x[:p["max_input_tokens"]] for x in whole]
+        return {"input_tokens": [len(x) for x in prompts],
+                "truncated": sum(len(a) > len(b) for a, b in zip(whole, prompts, strict=True))}
     if method == "load_model":
         say({"method": "progress", "params": {"text": "half of it", "fraction": 0.5}})
         say({"method": "log", "params": {"level": "warning", "text": "a word to the log"}})
@@ -105,7 +107,13 @@ def answer(method: str, p: dict) -> dict:
         return run_inference(p)
     if method == "capture_observed_params":
         return {"engine_params": {"dtype": "float32"}, "sampling_params": {}}
-    return {}
+    if method in ("open_device", "cleanup", "shutdown"):
+        return {}
+    raise LookupError(method)
+
+
+def refuse(number: int, code: int, text: str) -> None:
+    say({"id": number, "error": {"code": code, "message": text}})
 
 
 for line in sys.stdin:
@@ -122,6 +130,12 @@ for line in sys.stdin:
         continue
     if told and setting("fault"):
         misbehave(setting("fault"), number)
-    say({"id": number, "result": answer(method, params)})
+    if not set(params.get("indices", [])) <= set(range(len(prompts))):
+        refuse(number, -32602, "there is no such prompt")
+        continue
+    try:
+        say({"id": number, "result": answer(method, params)})
+    except LookupError:
+        refuse(number, -32601, "there is no such method")
     if method == "shutdown":
         break

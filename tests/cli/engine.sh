@@ -1,0 +1,102 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# docs/add-an-engine.md, followed to the letter, makes an engine that is known everywhere, keeps to the
+# protocol and is measured; llem check-engine finds what does not keep to it.
+. "$(dirname "$0")/tap.sh"
+root=$here/../..
+unset XDG_DATA_HOME
+
+say "the page"
+python3 - "$root/docs/add-an-engine.md" >"$tmp/recipe" <<'END'
+import re, sys
+
+text = open(sys.argv[1]).read().split("## A class")[0]
+for code in re.finditer(r"```(yaml|sh)\n(.*?)```|^    ([^\n]*)$", text, re.S | re.M):
+    if code[1]:
+        name = "engine.yaml" if code[1] == "yaml" else "worker"
+        print(f"cat >{name} <<'EOF'\n{code[2]}EOF")
+    elif code[3] and not code[3].startswith("llem"):
+        print(code[3])
+END
+run bash -e "$tmp/recipe"
+exits 0
+folder=$HOME/.local/share/llem/engines/shell
+check "engine.yaml is the example's" cmp "$folder/engine.yaml" "$root/examples/engine-shell/engine.yaml"
+check "the worker is the example's" cmp "$folder/worker" "$root/examples/engine-shell/worker"
+check "the worker may be executed" test -x "$folder/worker" -a -x "$root/examples/engine-shell/worker"
+
+say "the engine it makes"
+run llem config
+prints "shell .*an engine in a few lines of shell"
+run llem config --schema
+prints '"shell.seconds"|how long a prompt takes'
+run llem run --dry-run -m any -e shell -d builtin --set shell.seconds=99
+exits 2
+complains "shell.seconds must be between 0 and 60 s"
+run llem check-engine shell
+exits 0
+prints "^shell: [0-9]+ rules looked at, all kept"
+prints_not "✗"
+run llem run -m any -e shell -d builtin -n 20 --quick --set shell.seconds=0.02
+exits 0
+dir=$(echo results/study_*/001_*)
+json_is "$dir/recording/recording.json" "d['engine']['name'], d['engine']['version'], d['clocks']['worker']['offset_ns'] != 0" "('shell', '1', True)"
+json_is "$dir/result.json" "d['tokens']['requests'], 0.4 < d['total_inference_time_sec'] < 20" "(20, True)"
+none_left "$(json "$dir/claim.json" "d['run_mark']")"
+
+# What does not keep to the protocol is found: the worker that does wrong what it is told to.
+export LLEM_PLUGIN_PATH=$root/tests/fakes/worker
+say "a worker that keeps to the protocol"
+run llem check-engine scripted
+exits 0
+prints "all kept"
+while IFS='|' read -r method fault words; do
+    say "a worker that $fault in $method"
+    run llem check-engine scripted --set "scripted.at=$method" --set "scripted.fault=$fault"
+    exits 1
+    prints "✗ $method: "
+    prints "$words"
+    quiet
+done <<END
+initialize|version|protocol is 2
+initialize|dies|the device is on fire
+load_prompts|prints|no message of JSON-RPC 2.0
+load_prompts|hangs|did not answer load_prompts within 2 s
+clock|wrong_id|answered clock with the wrong id
+load_model|killed|SIGKILL
+check_hardware|no_gpu|there is no GPU here
+shutdown|dies|exited with status 3
+END
+say "an error of a kind that does not exist"
+run llem check-engine scripted --set scripted.at=load_model --set scripted.kind=sadness
+exits 1
+prints "it is about sadness"
+
+say "what cannot be checked"
+run llem check-engine cpu
+exits 2
+complains "has no worker"
+run llem check-engine nothing
+exits 2
+complains "there is no engine 'nothing'"
+run llem check-engine
+exits 2
+run llem check-engine a b
+exits 2
+run llem check-engine scripted --set scripted.nothing=1
+exits 2
+run env LLEM_PYTHON=/no/such llem check-engine scripted
+exits 1
+complains "cannot start"
+
+say "Ctrl-C"
+env --default-signal=INT llem check-engine scripted --set scripted.at=load_model --set scripted.fault=hangs >"$tmp/out" 2>"$tmp/err" &
+pid=$!
+wait_for 10 grep -q "clock" "$tmp/out"
+kill -INT $pid
+wait $pid
+status=$?
+exits 130
+
+done_testing
