@@ -468,15 +468,20 @@ static llem_errcode find_aienergyscore(const char **path, llem_ctx *ctx, struct 
     *path = find_data_file(a, dir, 2, &parquet);
     if (*path)
         return LLEM_OK;
-    if (parquet)
+    if (parquet) {
         llem_fail(
             err, LLEM_ENOTFOUND,
             "the dataset 'aienergyscore' is in '%s' as Parquet files, which llem does not read",
             dir);
-    else
-        llem_fail(err, LLEM_ENOTFOUND,
-                  "the dataset 'aienergyscore' is not on this machine: it was looked for in '%s'",
-                  folder);
+        return llem_hint(err,
+                         "write it as JSON lines and give that file with -d aienergyscore.jsonl: "
+                         "pip install duckdb && python3 -c \"import duckdb; duckdb.sql(\\\"COPY "
+                         "(FROM '%s/**/*.parquet') TO 'aienergyscore.jsonl' (FORMAT json)\\\")\"",
+                         dir);
+    }
+    llem_fail(err, LLEM_ENOTFOUND,
+              "the dataset 'aienergyscore' is not on this machine: it was looked for in '%s'",
+              folder);
     return llem_hint(err, "fetch it with llem fetch -d aienergyscore, use the built-in prompts "
                           "with -d builtin, or give a file with one JSON object {\"prompt\": "
                           "...} a line: -d prompts.jsonl");

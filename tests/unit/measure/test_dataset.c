@@ -263,7 +263,8 @@ static void a_missing_default_dataset_names_the_builtin_one(void **state)
     put("hub/datasets--AIEnergyScore--text_generation/snapshots/abc/data/train.parquet", "PAR1");
     assert_int_equal(load("aienergyscore", 1, "interleaved", 0), LLEM_ENOTFOUND);
     assert_contains(err.msg, "Parquet");
-    assert_contains(err.hint, "-d builtin");
+    assert_contains(err.hint, "-d aienergyscore.jsonl");
+    assert_contains(err.hint, "/*.parquet') TO 'aienergyscore.jsonl'");
 }
 
 static void the_default_dataset_is_found_in_the_hub_cache(void **state)
