@@ -33,6 +33,13 @@ static void sleep_for_ever(void)
         pause();
 }
 
+/* Ready, as whoever reads the other end of `fd` is told. */
+static void stay(int fd)
+{
+    close(fd);
+    sleep_for_ever();
+}
+
 /* What setproctitle() does: the memory that /proc/<pid>/environ shows is overwritten. */
 static void destroy_environment(void)
 {
@@ -137,26 +144,34 @@ static int play(int argc, char **argv)
         /* A grandchild in its own session, a daemon of two forks that is deaf, one that has
          * overwritten its environment, and one in the group whose parent is gone and whose
          * environment too. */
+        int up[2];
+        char none;
+
+        if (pipe(up) < 0)
+            return 1;
         if (fork_session())
-            sleep_for_ever();
+            stay(up[1]);
         if (fork_session()) {
             signal(SIGTERM, SIG_IGN);
             if (fork_session())
-                sleep_for_ever();
+                stay(up[1]);
             _exit(0);
         }
         if (fork_session()) {
             destroy_environment();
-            sleep_for_ever();
+            stay(up[1]);
         }
         if (fork() == 0) {
             if (fork() == 0) {
                 destroy_environment();
-                sleep_for_ever();
+                stay(up[1]);
             }
             _exit(0);
         }
-        usleep(100000);
+        /* Nobody writes: it ends when all who stay are ready and the others are gone. */
+        close(up[1]);
+        while (read(up[0], &none, 1) > 0)
+            ;
         say("ready\n");
         if (argc > 3)
             return 0;
