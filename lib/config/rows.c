@@ -77,6 +77,8 @@ const struct llem_row llem_shared_rows[] = {
          "fraction by which a checked baseline may differ (validated)"),
     ENUM("measurement.energy_sampler", NULLABLE, "\"auto\"", "auto|nvml|zeus|codecarbon|rapl|estimate",
          "where energy is read; auto takes the best that is usable, null measures none"),
+    BOOL("measurement.latency_pass", OURS, "false",
+         "after the window, run the prompts once more, one token at a time, for the times of tokens"),
     BOOL("measurement.quick", OURS, "false",
          "baseline and thermal wait of at most 2 s, for trying things out; marks every result"),
 
@@ -100,6 +102,8 @@ const struct llem_row llem_shared_rows[] = {
     STRING("output.results_dir", STUDY | NULLABLE | LLEM_ROW_PATH | LLEM_ROW_IS_PATH, NULL, 0, NULL,
            "directory for results; null = the user's configuration, else ./results"),
     BOOL("output.save_timeseries", STUDY, "true", "write timeseries.parquet"),
+    ENUM("output.save_outputs", STUDY, "\"hash\"", "none|hash|text",
+         "what is kept of the generated tokens: nothing, a hash a request, or all in outputs.jsonl"),
     STRING("study_name", STUDY | NULLABLE, NULL, 0, NULL, "begins the name of the results directory"),
     { .path = "version", .type = LLEM_TYPE_ANY, .flags = STUDY | NULLABLE,
       .help = "tolerated for old files, not read" },

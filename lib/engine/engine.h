@@ -54,6 +54,7 @@ struct llem_receipt {
     const char *output_sha256; /* of the output ids as little-endian int32, 64 hex; NULL = none */
     const int64_t *token_ns;   /* n_token_ns of them; NULL = not timed */
     const int32_t *output_ids; /* output_tokens of them; NULL */
+    const char *output_text;   /* UTF-8; NULL */
     size_t n_token_ns;
 };
 

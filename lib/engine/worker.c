@@ -372,7 +372,8 @@ static llem_errcode take_request(struct worker *w, const struct llem_value *p, l
 {
     const struct llem_value *times, *ids;
     struct llem_receipt r = { .finish = llem_str_at(p, "finish", NULL),
-                              .output_sha256 = llem_str_at(p, "output_sha256", NULL) };
+                              .output_sha256 = llem_str_at(p, "output_sha256", NULL),
+                              .output_text = llem_str_at(p, "output_text", NULL) };
     bool bad = false;
 
     if (!w->pass || !w->receipts)

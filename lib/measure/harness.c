@@ -135,6 +135,42 @@ struct llem_value *llem_span(struct llem_harness *h, int64_t begin_ns, int64_t e
 
 /* ---- receipts ----------------------------------------------------------------------------- */
 
+enum { MAX_OUTPUTS = 1 << 30 };
+
+/* A line of outputs.jsonl. */
+static void keep_output(struct llem_harness *h, const struct llem_receipt *r)
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    struct llem_value *v = llem_map(&a), *ids = r->output_ids ? llem_list(&a) : llem_null(&a);
+
+    for (int32_t i = 0; r->output_ids && i < r->output_tokens; i++)
+        llem_append(&a, ids, llem_int(&a, r->output_ids[i]));
+    llem_set(&a, v, "index", llem_int(&a, r->index));
+    llem_set(&a, v, "repeat", llem_int(&a, r->repeat));
+    llem_set(&a, v, "text", llem_string(&a, r->output_text));
+    llem_set(&a, v, "ids", ids);
+    llem_json_dump(&h->outputs, v, LLEM_JSON_COMPACT);
+    llem_buf_addc(&h->outputs, '\n');
+    h->outputs.failed |= a.oom;
+    llem_arena_done(&a);
+}
+
+/* Of the output ids as little-endian int32. */
+static void hash_ids(char hex[65], const int32_t *ids, int32_t count)
+{
+    struct llem_sha256 sha;
+
+    llem_sha256_init(&sha);
+    for (int32_t i = 0; i < count; i++) {
+        uint32_t id = (uint32_t)ids[i];
+        uint8_t bytes[4] = { (uint8_t)id, (uint8_t)(id >> 8), (uint8_t)(id >> 16),
+                             (uint8_t)(id >> 24) };
+
+        llem_sha256_add(&sha, bytes, sizeof(bytes));
+    }
+    llem_sha256_hex(&sha, hex);
+}
+
 static void keep_request(void *user, const struct llem_receipt *r)
 {
     struct llem_harness *h = user;
@@ -144,8 +180,15 @@ static void keep_request(void *user, const struct llem_receipt *r)
         return;
     row->r = *r;
     snprintf(row->finish, sizeof(row->finish), "%s", r->finish ? r->finish : "");
-    snprintf(row->output_sha256, sizeof(row->output_sha256), "%s",
-             r->output_sha256 ? r->output_sha256 : "");
+    row->output_sha256[0] = '\0';
+    if (strcmp(h->save_outputs, "none") == 0)
+        ;
+    else if (r->output_sha256)
+        snprintf(row->output_sha256, sizeof(row->output_sha256), "%s", r->output_sha256);
+    else if (r->output_ids)
+        hash_ids(row->output_sha256, r->output_ids, r->output_tokens);
+    if (strcmp(h->save_outputs, "text") == 0 && r->pass == 0)
+        keep_output(h, r);
     trim_utf8(row->finish);
     trim_utf8(row->output_sha256);
     for (size_t i = 0; r->token_ns && i < r->n_token_ns; i++) {
@@ -181,7 +224,7 @@ llem_errcode llem_harness_pass(struct llem_harness *h, const struct llem_pass *p
 /* Room for what the passes may report, so that taking it allocates nothing. */
 static llem_errcode reserve_receipts(struct llem_harness *h, llem_error *err)
 {
-    size_t requests = h->dataset.count * 2 + 64;
+    size_t requests = h->dataset.count * 3 + 64;
     int64_t longest = llem_int_at(h->config, "task.max_output_tokens", 4096);
     size_t tokens, ready;
     llem_errcode rc;
@@ -520,6 +563,15 @@ static void wind_down(struct llem_harness *h)
     h->needs_cleanup = false;
 }
 
+static llem_errcode write_outputs(struct llem_harness *h, llem_error *err)
+{
+    const char *path = llem_path_join(&h->arena, h->m->dir, "outputs.jsonl");
+
+    if (h->outputs.failed || !path)
+        return llem_fail(err, LLEM_ENOMEM, "the outputs do not fit into memory");
+    return llem_file_write(path, h->outputs.data, h->outputs.len, err);
+}
+
 static llem_errcode step_save(struct llem_harness *h, llem_error *err)
 {
     struct llem_recording recording;
@@ -538,6 +590,8 @@ static llem_errcode step_save(struct llem_harness *h, llem_error *err)
     rc = llem_derive(&recording, &arena, &result, err);
     if (rc == LLEM_OK)
         rc = llem_result_write(&recording, result, h->m->dir, err);
+    if (rc == LLEM_OK && h->outputs.len)
+        rc = write_outputs(h, err);
     llem_recording_close(&recording);
     llem_arena_done(&arena);
     return rc;
@@ -697,6 +751,8 @@ static llem_errcode run(struct llem_harness *h, llem_error *err)
     h->quick = llem_bool_at(h->experiment, "quick", false) ||
                llem_bool_at(h->config, "measurement.quick", false);
     h->started_wall_ns = h->clock->wall_ns(h->clock->self);
+    h->save_outputs = llem_str_at(h->experiment, "output.save_outputs", "hash");
+    llem_buf_init(&h->outputs, MAX_OUTPUTS);
     rc = prepare(h, err);
     for (size_t i = 0; rc == LLEM_OK && i < LLEM_COUNT(steps); i++) {
         if (llem_harness_canceled(h))
@@ -716,6 +772,7 @@ static llem_errcode run(struct llem_harness *h, llem_error *err)
     llem_watch_free(h->watch);
     if (h->engine)
         h->m->engine->destroy(h->engine);
+    llem_buf_done(&h->outputs);
     llem_area_done(&h->requests);
     llem_area_done(&h->tokens);
     llem_area_done(&h->steps_run);

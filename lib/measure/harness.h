@@ -82,6 +82,8 @@ struct llem_harness {
     struct llem_dataset dataset;
     int32_t *input_tokens, *indices;
     int32_t truncated;
+    const char *save_outputs;
+    struct llem_buf outputs; /* lines of outputs.jsonl */
     struct llem_value *devices, *loaded, *observed;
     struct llem_value *model_config; /* config.json; NULL = there is none, or it cannot be read */
 

@@ -230,6 +230,17 @@ static struct llem_value *mark(struct llem_arena *a, int64_t t_ns)
     return t_ns > 0 ? llem_int(a, t_ns) : llem_null(a);
 }
 
+static void write_pass(struct llem_arena *a, struct llem_value *p, const struct llem_pass *pass,
+                       int64_t begin_ns, int64_t end_ns)
+{
+    llem_set(a, p, "id", llem_int(a, pass->id));
+    llem_set(a, p, "count", llem_int(a, (int64_t)pass->count));
+    llem_set(a, p, "repeats", llem_int(a, pass->repeats));
+    llem_set(a, p, "stream", llem_bool(a, pass->stream));
+    llem_set(a, p, "t_begin_ns", mark(a, begin_ns));
+    llem_set(a, p, "t_end_ns", mark(a, end_ns));
+}
+
 static void write_marks(struct llem_harness *h, const struct marks *m, const struct llem_pass *pass)
 {
     struct llem_arena *a = &h->arena;
@@ -244,16 +255,33 @@ static void write_marks(struct llem_harness *h, const struct marks *m, const str
     llem_set(a, w, "preroll_begin_ns", mark(a, m->preroll));
     llem_set(a, w, "postroll_end_ns", mark(a, m->postroll));
     if (m->end && !h->work) {
-        llem_set(a, p, "id", llem_int(a, pass->id));
-        llem_set(a, p, "count", llem_int(a, (int64_t)pass->count));
-        llem_set(a, p, "repeats", llem_int(a, pass->repeats));
-        llem_set(a, p, "stream", llem_bool(a, pass->stream));
-        llem_set(a, p, "t_begin_ns", mark(a, m->begin));
-        llem_set(a, p, "t_end_ns", mark(a, m->end));
+        write_pass(a, p, pass, m->begin, m->end);
         llem_append(a, passes, p);
     }
     llem_set(a, w, "passes", passes);
     h->window = w;
+}
+
+/* The prompts once more, streamed: what it costs to tell each token's time is no part of the
+ * window. */
+static llem_errcode run_latency_pass(struct llem_harness *h, llem_error *err)
+{
+    struct llem_arena *a = &h->arena;
+    struct llem_pass pass = {
+        .id = 2, .indices = h->indices, .count = h->dataset.count, .repeats = 1, .stream = true
+    };
+    struct llem_inference out;
+    struct llem_value *p = llem_map(a);
+    int64_t begin = llem_now_ns(h->clock);
+    llem_errcode rc = llem_harness_pass(h, &pass, &out, err);
+
+    if (rc != LLEM_OK)
+        return err ? llem_context(err, "the pass that latencies are taken from") : rc;
+    write_pass(a, p, &pass, out.t_begin_ns, out.t_end_ns);
+    llem_append(a, llem_get(h->window, "passes"), p);
+    llem_harness_tell(h, LLEM_EVENT_SUBSTEP, "tokens timed", "",
+                      (double)(llem_now_ns(h->clock) - begin) * 1e-9, -1);
+    return LLEM_OK;
 }
 
 static void write_totals(struct llem_harness *h, const struct llem_inference *out)
@@ -409,7 +437,9 @@ llem_errcode llem_window_run(struct llem_harness *h, llem_error *err)
                      llem_span(h, m.received + settle_ns, m.postroll));
     }
     llem_harness_note(h, "%.1f s", (double)(m.end - m.begin) * 1e-9);
-    return LLEM_OK;
+    if (!h->work && llem_bool_at(h->config, "measurement.latency_pass", false))
+        rc = run_latency_pass(h, err);
+    return rc;
 }
 
 /* ---- what it cost ------------------------------------------------------------------------- */

@@ -379,6 +379,8 @@ static struct llem_value *experiment_of(struct llem_study *s, llem_ctx *ctx,
     llem_set(a, v, "paths", resolved);
     llem_set(a, output, "save_timeseries",
              llem_bool(a, llem_bool_at(config->output, "output.save_timeseries", true)));
+    llem_set(a, output, "save_outputs",
+             llem_string(a, llem_str_at(config->output, "output.save_outputs", "hash")));
     llem_set(a, v, "output", output);
     llem_set(a, v, "run_mark", llem_string(a, s->cell.mark));
     llem_set(a, v, "variables", llem_variables_to_record(ctx, a));

@@ -50,6 +50,31 @@ none_left "$(json "$dir/claim.json" "d['run_mark']")"
 run llem verify "$dir"
 exits 0
 
+say "a pass for the times of tokens"
+rm -rf results
+run llem run $worker -q --set measurement.latency_pass=true
+exits 0
+dir=$(echo results/study_*/001_*)
+json_is "$dir/recording/recording.json" "[(p['id'], p['stream'], p['count']) for p in d['window']['passes']]" "[(0, False, 3), (2, True, 3)]"
+json_is "$dir/recording/recording.json" "d['window']['passes'][1]['t_begin_ns'] >= d['window']['t_end_ns']" True
+json_is "$dir/result.json" "d['tokens']['requests'], d['tokens']['output'], d['latency_stats']['ttft_samples']" "(3, 12, 3)"
+run llem verify "$dir"
+exits 0
+check "without it no time of a token is known" sh -c "rm -rf results && llem run $worker -q && grep -q '\"latency_stats\": null' results/study_*/001_*/result.json"
+
+say "what is kept of the output"
+for keep in none hash text; do
+    rm -rf results
+    run llem run $worker -q --set "output.save_outputs=$keep"
+    exits 0
+    dir=$(echo results/study_*/001_*)
+    case $keep in
+    text) check "text: every output is in outputs.jsonl" sh -c "test \$(wc -l <$dir/outputs.jsonl) = 3 && grep -qx '{\"index\":2,\"repeat\":0,\"text\":\"token token\",\"ids\":\[1,2,3,2\]}' $dir/outputs.jsonl" ;;
+    *) check "$keep: there is no outputs.jsonl" test ! -e "$dir/outputs.jsonl" ;;
+    esac
+    json_is "$dir/recording/recording.json" "[c['bytes'] > 100 for c in d['columns'] if c['name'] == 'output_sha256']" "[$([ $keep = none ] && echo False || echo True)]"
+done
+
 say "a worker that prints on standard output"
 at load_model prints
 failed plugin "worker of engine 'scripted' sent a line that is no message .*'Loading checkpoint shards: 100%"

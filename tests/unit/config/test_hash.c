@@ -68,15 +68,17 @@ static void our_rows_at_their_defaults_change_nothing(void **state)
     struct fixture *f = *state;
 
     must_load(f, load(f, NULL, "task.model=gpt2", "measurement.warmup.mode=auto",
-                      "measurement.quick=false", "task.ignore_eos=no",
-                      "task.dataset.input_tokens=null", "cpu=null", "test=null", NULL));
+                      "measurement.quick=false", "measurement.latency_pass=false",
+                      "task.ignore_eos=no", "task.dataset.input_tokens=null", "cpu=null",
+                      "test=null", NULL));
     assert_hashes(f, "6c9a0dc1ae3b31d2", "7c9bc529bdba1426", "461696661d4ab63b");
 }
 
 static void our_rows_at_other_values_change_the_hash(void **state)
 {
     static const char *const settings[] = { "measurement.warmup.mode=fixed",
-                                            "measurement.quick=true", "task.ignore_eos=true",
+                                            "measurement.quick=true",
+                                            "measurement.latency_pass=true", "task.ignore_eos=true",
                                             "task.dataset.input_tokens=5" };
     struct fixture *f = *state;
 
@@ -110,8 +112,9 @@ static void where_results_go_is_no_part_of_the_hash(void **state)
 {
     struct fixture *f = *state;
 
-    must_load(f, load(f, NULL, "task.model=gpt2", "output.results_dir=x", "study_name=y",
-                      "output.save_timeseries=false", "version=9", NULL));
+    must_load(f,
+              load(f, NULL, "task.model=gpt2", "output.results_dir=x", "study_name=y",
+                   "output.save_timeseries=false", "output.save_outputs=text", "version=9", NULL));
     assert_hashes(f, "6c9a0dc1ae3b31d2", "7c9bc529bdba1426", "461696661d4ab63b");
 }
 

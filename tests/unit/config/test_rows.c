@@ -39,11 +39,13 @@ static const struct {
     { "measurement.baseline.validation_interval", "5", "1", "0", NULL, NULL, false },
     { "measurement.baseline.drift_threshold", "0.1", "0.01", "0.009", "0.5", "0.51", false },
     { "measurement.energy_sampler", "\"auto\"", "nvml", "none", "estimate", "RAPL", true },
+    { "measurement.latency_pass", "false", "true", "x", NULL, NULL, false },
     { "measurement.quick", "false", "true", "x", NULL, NULL, false },
     { "sampling_preset", "null", "standard", "greedy", "factual", "Standard", true },
     { "lora.merge_weights", "false", "true", "x", NULL, NULL, false },
     { "output.results_dir", "null", "x", "5", NULL, NULL, true },
     { "output.save_timeseries", "true", "false", "x", NULL, NULL, false },
+    { "output.save_outputs", "\"hash\"", "text", "all", NULL, NULL, false },
     { "study_name", "null", "x", "5", NULL, NULL, true },
 };
 
