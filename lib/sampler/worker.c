@@ -94,7 +94,7 @@ static const char *prefix_of(struct llem_arena *a, const char *python)
 static bool is_installed(llem_ctx *ctx, struct llem_arena *a, const struct llem_sampler_package *p,
                          const char *python)
 {
-    const char *prefix = prefix_of(a, python), *more = llem_ctx_variable(ctx, "PYTHONPATH");
+    const char *prefix = prefix_of(a, python), *more = llem_ctx_variable(ctx, "PYTHONPATH"), *cfg;
     char resolved[PATH_MAX];
     struct llem_buf venv = LLEM_BUF_INIT(64 * 1024);
     bool alone = false;
@@ -109,7 +109,8 @@ static bool is_installed(llem_ctx *ctx, struct llem_arena *a, const struct llem_
     if (below_prefix(a, prefix, p->file))
         return true;
     /* A virtual environment knows the packages of its base only if it says so. */
-    if (llem_file_read(&venv, llem_path_join(a, prefix, "pyvenv.cfg"), NULL) == LLEM_OK)
+    cfg = llem_path_join(a, prefix, "pyvenv.cfg");
+    if (cfg && llem_file_read(&venv, cfg, NULL) == LLEM_OK)
         alone = !strstr(venv.data, "include-system-site-packages = true");
     llem_buf_done(&venv);
     if (alone)

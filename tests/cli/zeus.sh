@@ -184,6 +184,9 @@ FAULT = os.environ.get("FAULT", "")
 print("noise on standard output", flush=True)
 if FAULT == "import":
     raise RuntimeError("no luck")
+if FAULT == "slow_import":
+    open(os.environ["HOME"] + "/../importing", "w").close()
+    time.sleep(1000)
 if FAULT == "kill_import":
     os.kill(os.getpid(), 9)
 class Result:
@@ -224,6 +227,22 @@ work="run $quick --set measurement.energy_sampler=zeus --set test.request_s=0.5 
 worker() { # FAULT
     PYTHONPATH=$tmp/site LLEM_NVML_LIBRARY=$fakes/libnvidia-ml.so.1 FAULT=$1 begin "$1" $work
 }
+# auto starts Python where nothing of ours measures, and only there.
+mkdir -p "$tmp/codecarbon"
+touch "$tmp/codecarbon/emissions_tracker.py"
+echo 'raise RuntimeError("started")' >"$tmp/codecarbon/__init__.py"
+auto() { # NAME LIBRARY
+    PYTHONPATH=$tmp/site:$tmp LLEM_NVML_LIBRARY=$2 FAULT= begin "$1" \
+        run $quick --set test.request_s=0.5 --set test.gpus=[GPU-pretended]
+}
+auto with_nvml "$fakes/libnvidia-ml.so.1"
+auto without_nvml libm.so.6
+# Stopped while a package is imported.
+PYTHONPATH=$tmp/site LLEM_NVML_LIBRARY=$fakes/libnvidia-ml.so.1 FAULT=slow_import begin interrupted $work
+(
+    wait_for 20 test -e "$tmp/importing"
+    kill -TERM "$(cat "$tmp/interrupted/pid")"
+) &
 for fault in none dies dies_late hangs raises negative nan zero grandchild import kill_import nothing; do
     worker $fault
 done
@@ -264,6 +283,17 @@ complains 'killed by signal 9'
 finish nothing
 exits 1
 complains 'ZeusMonitor found nothing to read on this machine'
+
+finish interrupted
+exits 143
+finish with_nvml
+exits 0
+json_is "$recording" "$(sensor zeus), $(sensor codecarbon)" "(('not_needed', False), ('not_needed', False))"
+json_is "$recording" "[s['text'] for s in d['sensors'] if s['name'] == 'zeus'][0].startswith(\"'nvml' is open\")" True
+finish without_nvml
+exits 0
+json_is "$result" "d['energy_source']" "zeus/sampler_window"
+json_is "$recording" "$(sensor zeus), $(sensor codecarbon)" "((None, True), ('not_needed', False))"
 
 say "afterwards"
 check "no worker is left" sh -c "! grep -lsa '[s]amplers/worker.py' /proc/[0-9]*/cmdline | xargs -r -n1 dirname | while read p; do tr '\\0' '\\n' <\$p/environ; done | grep -q '$tmp'"
