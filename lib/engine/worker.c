@@ -368,6 +368,23 @@ static const struct llem_value *numbers_at(const struct llem_value *map, const c
     return *bad ? NULL : list;
 }
 
+/* The hash of output ids as little-endian int32, which lets engines be compared. */
+static const char *hash_ids(char hex[65], const int32_t *ids, size_t count)
+{
+    struct llem_sha256 sha;
+
+    llem_sha256_init(&sha);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t id = (uint32_t)ids[i];
+        uint8_t bytes[4] = { (uint8_t)id, (uint8_t)(id >> 8), (uint8_t)(id >> 16),
+                             (uint8_t)(id >> 24) };
+
+        llem_sha256_add(&sha, bytes, sizeof(bytes));
+    }
+    llem_sha256_hex(&sha, hex);
+    return hex;
+}
+
 static llem_errcode take_request(struct worker *w, const struct llem_value *p, llem_error *err)
 {
     const struct llem_value *times, *ids;
@@ -375,6 +392,7 @@ static llem_errcode take_request(struct worker *w, const struct llem_value *p, l
                               .output_sha256 = llem_str_at(p, "output_sha256", NULL),
                               .output_text = llem_str_at(p, "output_text", NULL) };
     bool bad = false;
+    char hex[65];
 
     if (!w->pass || !w->receipts)
         return llem_fail(err, LLEM_EPLUGIN, "sent a receipt while nothing ran");
@@ -413,6 +431,8 @@ static llem_errcode take_request(struct worker *w, const struct llem_value *p, l
     r.output_ids = ids ? w->ids : NULL;
     if (ids && r.output_tokens == LLEM_UNKNOWN)
         r.output_tokens = (int32_t)ids->count;
+    if (ids && !r.output_sha256)
+        r.output_sha256 = hash_ids(hex, w->ids, ids->count);
     w->receipts->request(w->receipts->user, &r);
     return LLEM_OK;
 }
