@@ -583,6 +583,23 @@ def test_a_model_that_is_not_there_is_said_at_once():
         refused("has no config.json", "model_not_found", model=tmp)
 
 
+def test_llem_check_engine_finds_nothing_to_complain_of():
+    build = os.environ["LLEM_TEST_BUILD_DIR"]
+    run = subprocess.run(
+        [f"{build}/llem", "check-engine", "transformers", "-m", str(MODELS / "llama")]
+        + ["--set", "transformers.dtype=float32", "--set", "task.max_output_tokens=8"],
+        env={
+            **os.environ,
+            "LD_LIBRARY_PATH": build,
+            "LLEM_PYTHON_TRANSFORMERS": sys.executable,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert run.returncode == 0 and "all kept" in run.stdout, run.stdout
+
+
 def test_without_torch_the_worker_says_how_to_install_it():
     with tempfile.TemporaryDirectory() as tmp:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp], check=True)
