@@ -385,6 +385,17 @@ static struct llem_value *check_enum(struct llem__check *c, const struct llem_ro
     const char **names = llem__split(c->a, row->choices, '|'), *near = NULL;
     int64_t i;
 
+    /* A class instead of a folder: python:MODULE:CLASS. */
+    if (engines && v->kind == LLEM_STRING && llem_starts_with(v->s, "python:")) {
+        const char *class = strchr(v->s + strlen("python:"), ':');
+
+        if (class && class != v->s + strlen("python:") && class[1] && !strchr(class + 1, ':'))
+            return llem_stringn(c->a, v->s, v->len);
+        llem__diag(c->diags, v, "engine must be python:MODULE:CLASS, but is %s",
+                   llem__show(c->a, v));
+        return NULL;
+    }
+
     if (row->type == LLEM_TYPE_INT_ENUM) {
         if ((v->kind == LLEM_INT || v->kind == LLEM_REAL) && whole_number(c->a, v, &i)) {
             for (size_t k = 0; names && names[k]; k++) {

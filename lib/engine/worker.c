@@ -696,14 +696,20 @@ static llem_errcode worker_load_prompts(void *self, const struct llem_prompt *pr
     rc = call(w, "load_prompts", params, &a, &r, err);
     if (rc < 0)
         goto done;
-    tokens = numbers_at(r.result, "input_tokens", INT32_MAX, &bad);
-    if (!tokens || tokens->count != count) {
+    tokens = llem_get(r.result, "input_tokens");
+    for (size_t i = 0; tokens && tokens->kind == LLEM_LIST && i < tokens->count; i++) {
+        const struct llem_value *n = tokens->items[i];
+
+        bad |= n->kind != LLEM_NULL && (n->kind != LLEM_INT || n->i < 0 || n->i > INT32_MAX);
+    }
+    if (bad || !tokens || tokens->kind != LLEM_LIST || tokens->count != count) {
         rc = violated(w, err, "load_prompts answered %zu token counts for %zu prompts",
-                      tokens ? tokens->count : 0, count);
+                      tokens && tokens->kind == LLEM_LIST ? tokens->count : 0, count);
         goto done;
     }
     for (size_t i = 0; i < count; i++)
-        input_tokens[i] = (int32_t)tokens->items[i]->i;
+        input_tokens[i] =
+            tokens->items[i]->kind == LLEM_INT ? (int32_t)tokens->items[i]->i : LLEM_UNKNOWN;
     if (!count_at(r.result, "truncated", truncated) || *truncated == LLEM_UNKNOWN)
         *truncated = 0;
     w->n_prompts = count;

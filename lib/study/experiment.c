@@ -56,6 +56,8 @@ static llem_errcode find_engine(struct llem_measurement *m, llem_ctx *ctx, const
         m->engine = table;
         return LLEM_OK;
     }
+    if (llem_starts_with(name, "python:"))
+        name = "python"; /* its worker finds the class */
     rc = llem_engine_find(&info, ctx, name, err);
     if (rc < 0)
         return rc;

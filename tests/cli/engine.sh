@@ -73,6 +73,54 @@ run llem check-engine scripted --set scripted.at=load_model --set scripted.kind=
 exits 1
 prints "it is about sadness"
 
+# A class with the original's plugin methods, without a folder.
+cat >mine.py <<'END'
+import time
+
+
+class Output:
+    def __init__(self, n):
+        self.input_tokens, self.output_tokens, self.peak_memory_mb = 7 * n, 4 * n, 2
+
+
+class Sleeper:
+    name, version = "sleeper", "3"
+
+    def load_model(self, config, on_substep=None):
+        on_substep("half of it", 0.1)
+        return config.passthrough_kwargs.seconds
+
+    def run_inference(self, config, model, prompts):
+        assert all(isinstance(p, str) for p in prompts)
+        time.sleep(model * len(prompts))
+        return Output(len(prompts))
+
+    def cleanup(self, model):
+        print("cleaned up")
+END
+say "a class"
+rm -rf results
+run llem run -m any -e python:mine:Sleeper -d builtin -n 3 --quick --set 'passthrough_kwargs={seconds: 0.02}'
+exits 0
+dir=$(echo results/study_*/001_*)
+json_is "$dir/recording/recording.json" "d['engine']['version'], d['totals']['peak_memory_bytes']" "('3', 2097152)"
+json_is "$dir/result.json" "d['tokens']['input'], d['tokens']['output'], d['latency_stats']" "(21, 12, None)"
+json_is "$dir/result.json" "d['total_inference_time_sec'] >= 0.06" True
+check "what it prints is in the log" grep -qx "cleaned up" "$dir/worker.log"
+none_left "$(json "$dir/claim.json" "d['run_mark']")"
+say "a class that is not there"
+run llem run -m any -e python:mine:Nobody -d builtin -n 3 --quick
+exits 2
+complains "the module mine has no class Nobody"
+run llem run -m any -e python:nowhere:Sleeper -d builtin -n 3 --quick
+exits 2
+complains "there is no Python module nowhere"
+for bad in python:mine python::Sleeper python:mine: python:a:b:c; do
+    run llem run -m any -e $bad -d builtin
+    exits 2
+    complains "engine must be python:MODULE:CLASS"
+done
+
 say "what cannot be checked"
 run llem check-engine cpu
 exits 2

@@ -43,7 +43,7 @@ static void our_engines_are_found(void **state)
     size_t count;
 
     assert_int_equal(llem_engines(f->ctx, &e, &count, &f->err), LLEM_OK);
-    assert_int_equal(count, 5);
+    assert_int_equal(count, 6);
     assert_false(find(f, "cpu")->hidden);
     assert_true(find(f, "test")->hidden);
     assert_non_null(find(f, "test")->table);
