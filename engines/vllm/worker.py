@@ -112,6 +112,7 @@ CAUSES = (
     (r"(?:MemoryError|std::bad_alloc)[^\n]*", "out_of_memory"),
     (r"(?<=ValueError: )[^\n]+", "config"),
     (r"(?<=NotImplementedError: )[^\n]+", "config"),
+    (r"\b\w+(?:Error|Exception): [^\n]+", "engine"),
 )
 MEMORY_HINT = (
     "a smaller model, vllm.engine.max_model_len, vllm.engine.max_num_seqs or "
@@ -300,9 +301,9 @@ class Tail:
         self._thread.join(0.3)  # the last words may still be under way
         text = self.text.decode("utf-8", "replace")
         for pattern, kind in CAUSES:
-            found = re.findall(pattern, text)
+            found = [x for x in re.findall(pattern, text) if "nitialization failed" not in x]
             if found:
-                return found[-1].strip(), kind
+                return found[0].strip(), kind
         return None
 
 

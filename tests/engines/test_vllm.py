@@ -85,11 +85,18 @@ def config(section: dict[str, Any], **task: Any) -> dict[str, Any]:
 def worker(section: dict[str, Any], load: bool = True, **task: Any):
     """A worker that is initialised with these settings and, unless told otherwise, loaded."""
     with python_worker(WORKER, env=ENV) as w:
-        w.call("initialize", protocol=1, engine="vllm", config=config(section, **task), paths={})
-        if load:
-            w.call("load_prompts", prompts=PROMPTS, max_input_tokens=None)
-            w.loaded = w.call("load_model")
-        yield w
+        try:
+            w.call(
+                "initialize", protocol=1, engine="vllm", config=config(section, **task), paths={}
+            )
+            if load:
+                w.call("load_prompts", prompts=PROMPTS, max_input_tokens=None)
+                w.loaded = w.call("load_model")
+            yield w
+        except RpcError as error:
+            if error.kind != "engine":
+                raise
+            raise AssertionError(f"{error}\n{w.end()[1][-4000:]}") from error
 
 
 def run(w: Worker, indices: list[int], repeats: int = 1, stream: bool = False):
@@ -375,6 +382,42 @@ def test_texts_are_tokenised_and_cut_by_vllms_own_tokenizer():
             raise AssertionError("taken")
         except RpcError as error:
             assert error.kind == "config" and "prompt 0 has no tokens" in str(error)
+
+
+def run_llem(engine: str, section: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """`llem run` of four prompts, verified: the result, and the hashes of what was generated."""
+    file, out = (pathlib.Path(TMP.name) / f"{engine}{end}" for end in (".yaml", "-results"))
+    dataset = {"source": "random", "n_prompts": 4, "input_tokens": 20}
+    task = {"model": model(), "max_output_tokens": OUT, "ignore_eos": True, "dataset": dataset}
+    file.write_text(json.dumps({"engine": engine, "task": task, engine: section}))
+    env = {**os.environ, "LLEM_PYTHON_VLLM": sys.executable}
+    llem = BUILD / "llem"
+    done = subprocess.run([llem, "run", "--quick", file, "-o", out], env=env, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    (path,) = out.glob("*/*/result.json")
+    assert subprocess.run([llem, "verify", path.parent], capture_output=True).returncode == 0
+    reader = subprocess.run([ROOT / "tools/test-python"], stdout=subprocess.PIPE, text=True)
+    script = (
+        "import pyarrow.parquet as q, sys; t = q.read_table(sys.argv[1]).to_pylist();"
+        "print(*(r['output_sha256'] for r in sorted(t, key=lambda r: r['index'])"
+        " if r['pass'] == 0), sep=chr(10))"
+    )
+    hashes = subprocess.run(
+        [reader.stdout.strip(), "-c", script, path.parent / "requests.parquet"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.split()
+    return json.loads(path.read_text()), hashes
+
+
+def test_llem_runs_it_from_a_file_with_the_tokens_of_the_engine_cpu():
+    result, hashes = run_llem("vllm", {"dtype": "float32", "engine": ENGINE})
+    assert result["engine"] == "vllm" and result["engine_version"].startswith("0.")
+    assert result["tokens"]["input"] == 4 * 20 and result["tokens"]["output"] == 4 * OUT
+    assert result["latency_stats"]["ttft_samples"] == 4, "times of the engine core were taken over"
+    _, same = run_llem("cpu", {"dtype": "float32"})
+    assert len(hashes) == 4 and all(len(h) == 64 for h in hashes) and hashes == same
 
 
 def test_a_missing_model_is_named():
