@@ -187,7 +187,7 @@ static enum cpu_dtype read_dtype(const struct llem_value *root)
 static llem_errcode read_llama(const struct reader *r)
 {
     struct cpu_config *c = r->c;
-    double eps;
+    double eps = 0;
     llem_errcode rc;
 
     c->norm = CPU_NORM_RMS;
@@ -207,7 +207,7 @@ static llem_errcode read_llama(const struct reader *r)
 static llem_errcode read_gpt2(const struct reader *r)
 {
     struct cpu_config *c = r->c;
-    double eps;
+    double eps = 0;
     llem_errcode rc;
 
     c->norm = CPU_NORM_LAYER;

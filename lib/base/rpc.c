@@ -85,8 +85,7 @@ static size_t last_line(const struct llem_rpc *rpc, char *out, size_t size)
         text[--len] = '\0';
     for (begin = len; begin && text[begin - 1] != '\n'; begin--)
         ;
-    snprintf(out, size, "%s", text + begin);
-    return strlen(out);
+    return (size_t)snprintf(out, size, "%.*s", (int)size - 1, text + begin);
 }
 
 /* Nothing can be asked after this. */

@@ -205,7 +205,7 @@ static llem_errcode expect_off(const struct reader *r, const struct family *f, c
 
 static llem_errcode read_heads(const struct reader *r, const struct family *f, struct llem_dims *d)
 {
-    bool one_kv, new_falcon;
+    bool one_kv = false, new_falcon = false;
     llem_errcode rc;
 
     if ((rc = read_int(r, &heads_keys, LLEM_MAX_WIDTH, f->absent.heads, &d->heads)) < 0 ||
@@ -221,7 +221,7 @@ static llem_errcode read_heads(const struct reader *r, const struct family *f, s
                          "%s: %lld heads cannot share %lld key/value heads evenly", r->name,
                          (long long)d->heads, (long long)d->kv_heads);
     if (f->latent) {
-        int64_t plain;
+        int64_t plain = 0;
 
         if ((rc = read_from(r, "q_lora_rank", 1, LLEM_MAX_WIDTH, 1, &d->q_rank)) < 0 ||
             (rc = read_key(r, "kv_lora_rank", LLEM_MAX_WIDTH, 0, &d->kv_rank)) < 0 ||

@@ -64,7 +64,7 @@ static void read_dims(struct llem__derive *x)
     struct llem_dims told = { 0 };
     llem_error err = { 0 };
     const char *differs;
-    char text[512];
+    char text[sizeof(err.msg) + 1];
     llem_errcode rc;
 
     if (llem_dims_get(&told, model)) {
