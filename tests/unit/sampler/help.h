@@ -59,6 +59,18 @@ __attribute__((unused)) static int remove_dir(void **state)
     return llem_remove_tree(help_dir, NULL) == LLEM_OK ? 0 : -1;
 }
 
+/* The same, read in the place of /sys. */
+__attribute__((unused)) static int make_sysfs(void **state)
+{
+    return make_dir(state) ? -1 : setenv("LLEM_SYSFS", help_dir, 1);
+}
+
+__attribute__((unused)) static int remove_sysfs(void **state)
+{
+    unsetenv("LLEM_SYSFS");
+    return remove_dir(state);
+}
+
 __attribute__((unused)) static llem_ctx *new_ctx(void)
 {
     llem_ctx_opts opts = { .size = sizeof(opts), .user_config = "" };

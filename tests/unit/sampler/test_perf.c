@@ -22,7 +22,7 @@ static void event(const char *name, int config, const char *scale)
 /* Two packages with DRAM; powercap has no readable counter. */
 static int make_tree(void **state)
 {
-    if (make_dir(state))
+    if (make_sysfs(state))
         return -1;
     put("bus/event_source/devices/power/type", "9999\n");
     put("bus/event_source/devices/power/cpumask", "0,8\n");
@@ -36,14 +36,7 @@ static int make_tree(void **state)
     put("fake-perf/3.0", "1\n");
     put("fake-perf/3.8", "2\n");
     put("fake-perf/5.0", "3\n");
-    setenv("LLEM_SYSFS", help_dir, 1);
     return 0;
-}
-
-static int remove_tree(void **state)
-{
-    unsetenv("LLEM_SYSFS");
-    return remove_dir(state);
 }
 
 static void the_pmu_is_read_where_powercap_cannot_be(void **state)
@@ -164,7 +157,7 @@ static void damaged_descriptions_of_the_pmu_are_refused(void **state)
         struct llem_probe p;
         int before = open_descriptors();
 
-        remove_tree(state);
+        remove_sysfs(state);
         make_tree(state);
         put(bad[i].path, "%s", bad[i].text);
         rapl->probe(ctx, &p);
@@ -206,7 +199,7 @@ static void with_library(char **argv)
     _exit(127);
 }
 
-#define tree_test(f) cmocka_unit_test_setup_teardown(f, make_tree, remove_tree)
+#define tree_test(f) cmocka_unit_test_setup_teardown(f, make_tree, remove_sysfs)
 
 int main(int argc, char **argv)
 {

@@ -25,7 +25,7 @@ static void zone(const char *dir, const char *name, uint64_t energy_uj, uint64_t
 /* What a server with two packages shows. */
 static int make_tree(void **state)
 {
-    if (make_dir(state))
+    if (make_sysfs(state))
         return -1;
     put("class/powercap/intel-rapl/enabled", "1\n");
     zone("intel-rapl:0", "package-0", 1000000, 262143328850);
@@ -36,14 +36,7 @@ static int make_tree(void **state)
     zone("intel-rapl:2", "psys", 9000000, 262143328850);
     zone("intel-rapl-mmio:0", "package-0", 1000001, 262143328850);
     put("class/powercap/dtpm/enabled", "1\n");
-    setenv("LLEM_SYSFS", help_dir, 1);
     return 0;
-}
-
-static int remove_tree(void **state)
-{
-    unsetenv("LLEM_SYSFS");
-    return remove_dir(state);
 }
 
 static void packages_and_their_dram_are_found_under_stable_names(void **state)
@@ -329,7 +322,7 @@ static void probing_leaves_nothing_open(void **state)
     llem_ctx_free(ctx);
 }
 
-#define tree_test(f) cmocka_unit_test_setup_teardown(f, make_tree, remove_tree)
+#define tree_test(f) cmocka_unit_test_setup_teardown(f, make_tree, remove_sysfs)
 
 int main(void)
 {

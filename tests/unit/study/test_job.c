@@ -79,26 +79,26 @@ static void mark_of(const llem_job *job, char mark[64])
     llem_arena_done(&a);
 }
 
-/* Wait until a step begins. */
-static void wait_step(llem_job *job, const char *step)
+/* The next event of that kind, of that step unless it is NULL. */
+static void wait_event(llem_job *job, llem_event_type type, const char *step)
 {
     llem_event e = { 0 };
 
     do {
-        assert_int_equal(llem_job_wait(job, 20, &e, NULL), LLEM_OK);
         assert_int_not_equal(e.type, LLEM_EVENT_FINISHED);
+        assert_int_equal(llem_job_wait(job, 30, &e, NULL), LLEM_OK);
         assert_int_not_equal(e.type, LLEM_EVENT_NONE);
-    } while (e.type != LLEM_EVENT_STEP_START || strcmp(e.step, step) != 0);
+    } while (e.type != type || (step && strcmp(e.step, step) != 0));
+}
+
+static void wait_step(llem_job *job, const char *step)
+{
+    wait_event(job, LLEM_EVENT_STEP_START, step);
 }
 
 static void wait_end(llem_job *job)
 {
-    llem_event e = { 0 };
-
-    while (e.type != LLEM_EVENT_FINISHED) {
-        assert_int_equal(llem_job_wait(job, 30, &e, NULL), LLEM_OK);
-        assert_int_not_equal(e.type, LLEM_EVENT_NONE);
-    }
+    wait_event(job, LLEM_EVENT_FINISHED, NULL);
 }
 
 static void a_job_tells_its_directory_its_steps_and_its_result(void **state)
