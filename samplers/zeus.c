@@ -336,7 +336,7 @@ static bool place_of(const char *root, int64_t id, char *place, size_t size)
     if (llem_sysfs_read(name, sizeof(name), dir, "name") == 0) {
         if (!llem_starts_with(name, "package-"))
             return false;
-        snprintf(place, size, "%s", name + strlen("package-"));
+        snprintf(place, size, "%.*s", (int)size - 1, name + strlen("package-"));
         return true;
     }
     for (int cpu = 0; cpu < 4096; cpu++) {
