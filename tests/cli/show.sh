@@ -63,6 +63,18 @@ for path in empty other.json nowhere "$(dirname "$dir")/plan.json"; do
     done
 done
 
+say "a directory with several results"
+mkdir -p several
+cp -r "$dir" several/001_c1_one
+cp -r "$other" several/002_c1_two
+for command in show verify; do
+    run llem $command several
+    exits 1 "$command"
+    silent
+    complains "^llem: 'several' holds 2 experiments$"
+    complains "^hint: name one of its directories, such as 'several/00[12]_c1_(one|two)'$"
+done
+
 say "in ASCII"
 LC_ALL=C run llem show "$dir"
 check "no byte beyond ASCII" sh -c "! LC_ALL=C grep -q '[^ -~]' '$tmp/out'"
@@ -116,7 +128,7 @@ chmod +x "$tmp/bare-python"
 LLEM_PYTHON=$tmp/bare-python run llem config --format=json
 exits 0
 json_is "$tmp/out" "[e['name'] for e in d['engines'] if e['usable']]" "['cpu']"
-json_is "$tmp/out" "[bool(s['text']) for s in d['sensors']].count(False), d['sensors'][-1]['name']" "(0, 'estimate')"
+json_is "$tmp/out" "[bool(s['text']) for s in d['sensors']].count(False), 'estimate' in [s['name'] for s in d['sensors'] if s['usable']]" "(0, True)"
 mkdir -p "$XDG_CONFIG_HOME/llenergymeasure"
 printf 'output:\n  results_dir: mine\n' >"$XDG_CONFIG_HOME/llenergymeasure/config.yaml"
 LLEM_SYSFS=$tmp/nosys LLEM_SAVE_TIMESERIES=1 run llem config
