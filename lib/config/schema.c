@@ -635,6 +635,20 @@ static void set_choices(struct llem_arena *a, struct llem_value *node, const str
     llem_set(a, node, "enum", list);
 }
 
+/* Beside the names of engines a class of the user's: python:MODULE:CLASS. */
+static void allow_classes(struct llem_arena *a, struct llem_value *node)
+{
+    struct llem_value *any = llem_list(a), *names = llem_map(a), *class = llem_map(a);
+
+    llem_set(a, names, "enum", llem_get(node, "enum"));
+    llem_unset(node, "enum");
+    llem_set(a, class, "type", llem_string(a, "string"));
+    llem_set(a, class, "pattern", llem_string(a, "^python:[^:]+:[^:]+$"));
+    llem_append(a, any, names);
+    llem_append(a, any, class);
+    llem_set(a, node, "anyOf", any);
+}
+
 static struct llem_value *section_json(const struct llem_schema *s, struct llem_arena *a,
                                        const char *path, const struct llem_row *section);
 
@@ -670,6 +684,8 @@ static struct llem_value *row_json(const struct llem_schema *s, struct llem_aren
                     strcmp(row->path, "engine") == 0 ? s->visible
                                                      : llem__split(a, row->choices, '|'),
                     nullable);
+        if (strcmp(row->path, "engine") == 0)
+            allow_classes(a, node);
         break;
     case LLEM_TYPE_MAP:
         set_type(a, node, "object", nullable);

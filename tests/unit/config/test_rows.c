@@ -249,7 +249,7 @@ static void rows_of_engines_hold_their_bounds(void **state)
     size_t count, rows = 0;
 
     assert_int_equal(llem_engines(f->ctx, &engines, &count, &f->err), LLEM_OK);
-    assert_int_equal(count, 5);
+    assert_int_equal(count, 6);
     for (size_t i = 0; i < count; i++) {
         for (const struct llem_row *r = engines[i].rows; r->path; r++, rows++)
             check_engine_row(f, r);
