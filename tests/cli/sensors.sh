@@ -121,6 +121,23 @@ board h100 2
 EOF
 begin missing --gpus 0,7 -- sh -c "touch $tmp/missing/ran"
 
+# result.json has every field of the original by its name and type; of them exactly these are null.
+fields() { # RESULT NULL...
+    local got rc
+    got=$(python3 "$here/result_fields.py" "$1" 2>"$tmp/err")
+    rc=$?
+    command="result_fields.py $1"
+    shift
+    report $rc "every field of the original is there"
+    [ "$got" = "$(printf '%s\n' "$@")" ]
+    report $? "null are those that nobody here can know" || echo "$got" | sed 's/^/# null: /'
+}
+process=process_results.0
+memory=extended_metrics.memory
+use=extended_metrics.gpu_utilisation
+batch=extended_metrics.batch
+cache=extended_metrics.kv_cache
+
 # ---- and what was said ---------------------------------------------------------------------------
 
 finish load
@@ -153,6 +170,20 @@ json_is "$result" "d['energy_quality'], d['energy_source'], d['energy_scope']" "
 # The trace follows the CPU time with a lag, and there is the decay after the end.
 json_is "$result" "abs(d['total_energy_j'] / $truth - 1) < 0.03" True
 json_is "$result" "d['energy_per_device_j'] == [d['total_energy_j']], d['multi_gpu']" "(True, None)"
+# No MIG, no RAPL, no intensity of the grid, and an engine for tests that tells of no batches and no cache.
+fields "$result" steady_state_window multi_gpu warmup_excluded_samples $process.gpu_mig_profile \
+    $process.energy_metrics.{cpu_energy_j,ram_energy_j,cpu_power_w,emissions_kg_co2} \
+    $memory.{kv_cache_mb,kv_cache_memory_ratio} $use.memory_bandwidth_utilisation \
+    $batch.{effective_batch_size,batch_utilisation,padding_overhead,num_batches} \
+    $cache.{kv_cache_hit_rate,kv_cache_blocks_used,kv_cache_blocks_total}
+mkdir "$tmp/boards"
+"$build/tests/unit/result/make-synthetic" experiment "$tmp/boards" nvml gpus=3 >/dev/null
+say "three boards and an engine that tells of its batches"
+fields "$tmp/boards/result.json" steady_state_window warmup_excluded_samples $process.gpu_mig_profile \
+    $process.energy_metrics.{cpu_energy_j,ram_energy_j,cpu_power_w,emissions_kg_co2} \
+    $memory.{kv_cache_mb,kv_cache_memory_ratio} $use.memory_bandwidth_utilisation \
+    $cache.{kv_cache_hit_rate,kv_cache_blocks_used,kv_cache_blocks_total}
+say engine
 json_is "$result" "d['extended_metrics']['memory']['total_vram_mb']" 81920.0
 json_is "$result" "[k for k in ('peak_memory_mb', 'model_memory_mb', 'inference_memory_mb', 'tokens_per_gb_vram', 'model_memory_utilisation') if not d['extended_metrics']['memory'][k]]" "[]"
 json_is "$result" "d['phases']['occupancy']['max_in_flight']" 1
@@ -183,6 +214,12 @@ json_is "$result" "d['energy_quality'], d['energy_scope'], abs(d['energy']['mean
     "('measured', ['package:0', 'dram:0'], True)"
 json_is "$result" "[k for k, v in d['energy_breakdown'].items() if v is None]" "[]"
 json_is "$result" "[k for k, v in d['latency_stats'].items() if v is None]" "[]"
+fields "$result" steady_state_window multi_gpu warmup_excluded_samples \
+    $process.{gpu_id,gpu_name,gpu_is_mig,gpu_mig_profile} \
+    $process.energy_metrics.{gpu_energy_j,gpu_power_w,emissions_kg_co2} thermal_throttle \
+    $memory.{total_vram_mb,model_memory_utilisation} \
+    $use.{sm_utilisation_mean,memory_bandwidth_utilisation} $batch.padding_overhead \
+    $cache.{kv_cache_blocks_used,kv_cache_blocks_total}
 # What a CPU without a throttle counter, a paged cache, padding or a known peak rate cannot tell; and
 # nothing else.
 json_is "$result" "[k for k in d if d[k] is None]" \
