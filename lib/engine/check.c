@@ -19,8 +19,7 @@ static const char *const texts[] = {
     "The capital of France is",
     "One",
     "Quotes \" and \\ backslashes, a tab\t, and letters beyond ASCII: \xc3\xa9\xe4\xb8\xad",
-    "A longer prompt, which has more words than the others, so that it is cut where prompts are "
-    "cut and padded where prompts are padded",
+    "This one has more words than the others: it is cut where prompts are cut, and others padded",
 };
 static const int ids[] = { 5, 6, 7, 8, 9 };
 
