@@ -136,19 +136,37 @@ llem_errcode llem_sync_dir(const char *path, llem_error *err)
     return rc;
 }
 
-static int write_all(int fd, const char *data, size_t len)
+int llem_write_all(int fd, const void *data, size_t len)
 {
+    const char *p = data;
+
     while (len) {
-        ssize_t n = write(fd, data, len > SSIZE_MAX ? SSIZE_MAX : len);
+        ssize_t n = write(fd, p, len > SSIZE_MAX ? SSIZE_MAX : len);
 
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return -1;
-        data += n;
+        p += n;
         len -= (size_t)n;
     }
     return 0;
+}
+
+llem_errcode llem_cannot_write(llem_error *err, llem_errcode code, const char *path, ...)
+{
+    char full[PATH_MAX];
+    int error = errno;
+    va_list ap;
+
+    va_start(ap, path);
+    vsnprintf(full, sizeof(full), path, ap);
+    va_end(ap);
+    errno = error;
+    llem_fail(err, code, "cannot write '%s': %m", full);
+    if (error == ENOSPC || error == EDQUOT)
+        llem_hint(err, "Make room there, or write to another place.");
+    return code;
 }
 
 llem_errcode llem_file_write(const char *path, const void *data, size_t len, llem_error *err)
@@ -176,23 +194,23 @@ llem_errcode llem_file_write(const char *path, const void *data, size_t len, lle
     /* Not mkstemp(): the mode has to follow the umask, which cannot be read without changing it. */
     fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (fd < 0) {
-        rc = llem_fail(err, code_of_errno(), "cannot write '%s': %m", path);
+        rc = llem_cannot_write(err, code_of_errno(), "%s", path);
         tmp[0] = '\0';
         goto done;
     }
-    if (write_all(fd, data, len) < 0 || fsync(fd) < 0) {
-        rc = llem_fail(err, LLEM_EIO, "cannot write '%s': %m", path);
+    if (llem_write_all(fd, data, len) < 0 || fsync(fd) < 0) {
+        rc = llem_cannot_write(err, LLEM_EIO, "%s", path);
         goto done;
     }
     /* On network file systems the error of a write may come only here. */
     if (close(fd) < 0 && errno != EINTR) {
-        rc = llem_fail(err, LLEM_EIO, "cannot write '%s': %m", path);
+        rc = llem_cannot_write(err, LLEM_EIO, "%s", path);
         fd = -1;
         goto done;
     }
     fd = -1;
     if (rename(tmp, path) < 0) {
-        rc = llem_fail(err, LLEM_EIO, "cannot write '%s': %m", path);
+        rc = llem_cannot_write(err, LLEM_EIO, "%s", path);
         goto done;
     }
     tmp[0] = '\0';

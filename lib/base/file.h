@@ -13,6 +13,10 @@ llem_errcode llem_file_read(struct llem_buf *b, const char *path, llem_error *er
 /* Temporary in the same directory, write, fsync, rename over, fsync the directory. On failure
  * nothing is left and an older file stays as it was. mode 0666 & ~umask. */
 llem_errcode llem_file_write(const char *path, const void *data, size_t len, llem_error *err);
+/* "cannot write 'PATH': " and errno in words; where there is no room, what to do about it. */
+__attribute__((format(printf, 3, 4))) llem_errcode
+llem_cannot_write(llem_error *err, llem_errcode code, const char *path, ...);
+int llem_write_all(int fd, const void *data, size_t len); /* 0, or -1 with errno */
 /* As mkdir -p. */
 llem_errcode llem_mkdirs(const char *path, llem_error *err);
 /* fsync a directory, so that a rename in it lasts. */

@@ -396,11 +396,18 @@ llem_errcode llem_recorder_write(struct llem_harness *h, bool partial, llem_erro
     if (rc == LLEM_OK && !partial)
         rc = llem_columns_sync(h->recording_dir, columns, err);
     if (rc != LLEM_OK)
-        return rc;
+        goto done;
     json = make_json(h, columns);
-    if (h->arena.oom)
-        return llem_fail(err, LLEM_ENOMEM, "out of memory while writing '%s'", h->recording_dir);
+    if (h->arena.oom) {
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory while writing '%s'", h->recording_dir);
+        goto done;
+    }
     snprintf(path, sizeof(path), "%s/%s", h->recording_dir,
              partial ? "recording.partial.json" : "recording.json");
-    return llem_json_save(path, json, err);
+    rc = llem_json_save(path, json, err);
+done:
+    /* Without its end it is of no use, and on a full disk what is to say so needs the room. */
+    if (rc != LLEM_OK)
+        llem_remove_tree(h->recording_dir, NULL);
+    return rc;
 }

@@ -81,7 +81,6 @@ static bool path_of(char out[4096], const struct llem__batch *b, const char *nam
 llem_errcode llem__batch_add(struct llem__batch *b, const char *name, const void *data, size_t len,
                              llem_error *err)
 {
-    const char *p = data;
     char path[4096];
     int fd;
 
@@ -90,19 +89,11 @@ llem_errcode llem__batch_add(struct llem__batch *b, const char *name, const void
                          name);
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (fd < 0)
-        return llem_fail(err, LLEM_EIO, "cannot write '%s/%s': %m", b->dir, name);
+        return llem_cannot_write(err, LLEM_EIO, "%s/%s", b->dir, name);
     b->names[b->n] = name;
     b->fds[b->n++] = fd;
-    while (len > 0) {
-        ssize_t k = write(fd, p, len);
-
-        if (k < 0 && errno == EINTR)
-            continue;
-        if (k < 0)
-            return llem_fail(err, LLEM_EIO, "cannot write '%s/%s': %m", b->dir, name);
-        p += k;
-        len -= (size_t)k;
-    }
+    if (llem_write_all(fd, data, len) < 0)
+        return llem_cannot_write(err, LLEM_EIO, "%s/%s", b->dir, name);
     return LLEM_OK;
 }
 
@@ -114,13 +105,13 @@ llem_errcode llem__batch_commit(struct llem__batch *b, llem_error *err)
 
     if (!llem__sync_files(b->fds, b->n, &failed, &error)) {
         errno = error;
-        return llem_fail(err, LLEM_EIO, "cannot write '%s/%s': %m", b->dir, b->names[failed]);
+        return llem_cannot_write(err, LLEM_EIO, "%s/%s", b->dir, b->names[failed]);
     }
     for (size_t i = 0; i < b->n; i++) {
         if (!path_of(from, b, b->names[i], true) || !path_of(to, b, b->names[i], false))
             return llem_fail(err, LLEM_EINVAL, "the path '%s' is too long", b->dir);
         if (rename(from, to) < 0)
-            return llem_fail(err, LLEM_EIO, "cannot write '%s': %m", to);
+            return llem_cannot_write(err, LLEM_EIO, "%s", to);
     }
     return llem_sync_dir(b->dir, err);
 }

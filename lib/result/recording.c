@@ -84,29 +84,15 @@ void llem_column_add_utf8(struct llem_buf *b, const char *s)
 
 static llem_errcode write_file(const char *path, const void *data, size_t len, llem_error *err)
 {
-    const char *p = data;
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     llem_errcode rc = LLEM_OK;
 
     if (fd < 0)
-        return llem_fail(err, LLEM_EIO, "cannot write '%s': %m", path);
-    while (len > 0) {
-        ssize_t n = write(fd, p, len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            rc = n < 0
-                     ? llem_fail(err, LLEM_EIO, "cannot write '%s': %m", path)
-                     : llem_fail(err, LLEM_EIO, "cannot write '%s': the disk takes no more", path);
-            goto done;
-        }
-        p += n;
-        len -= (size_t)n;
-    }
-done:
+        return llem_cannot_write(err, LLEM_EIO, "%s", path);
+    if (llem_write_all(fd, data, len) < 0)
+        rc = llem_cannot_write(err, LLEM_EIO, "%s", path);
     if (close(fd) < 0 && rc == LLEM_OK)
-        rc = llem_fail(err, LLEM_EIO, "cannot write '%s': %m", path);
+        rc = llem_cannot_write(err, LLEM_EIO, "%s", path);
     if (rc != LLEM_OK)
         unlink(path);
     return rc;
@@ -179,8 +165,8 @@ llem_errcode llem_columns_sync(const char *dir, const struct llem_value *columns
     }
     if (error || !llem__sync_files(fds, n, &failed, &error)) {
         errno = error;
-        rc = llem_fail(err, LLEM_EIO, "cannot write '%s/%s': %m", dir,
-                       llem_str_at(columns->items[failed], "file", ""));
+        rc = llem_cannot_write(err, LLEM_EIO, "%s/%s", dir,
+                               llem_str_at(columns->items[failed], "file", ""));
     }
     while (n > 0)
         close(fds[--n]);

@@ -5,9 +5,10 @@
 # half-written result and no process.
 . "$(dirname "$0")/tap.sh"
 
-# Start `llem run` in the background: $runner, $dir, $mark, once the harness is in the step STEP.
+# Start `llem run` in the background: $runner, $dir, $mark, once the harness is in the step STEP, or STEP:done.
 begin() { # STEP OPTION...
-    local step=$1
+    local step=${1%%:*} event=step_start
+    [ "$step" = "$1" ] || event=step_done
     shift
     command="llem run $*"
     rm -rf results
@@ -16,7 +17,7 @@ begin() { # STEP OPTION...
     env --default-signal=INT llem run -m ./model -e test -d builtin -n 3 --quick \
         --progress=json "$@" >"$tmp/out" 2>"$tmp/err" </dev/null &
     runner=$!
-    wait_for 10 grep -q "\"step_start\", \"step\": \"$step\"" "$tmp/err"
+    wait_for 20 grep -q "\"$event\", \"step\": \"$step\"" "$tmp/err"
     sleep 0.1
     dir=$(echo results/study_*/001_*)
     mark=$(json "$dir/claim.json" "d['run_mark']")
@@ -36,25 +37,36 @@ ended() { # STATE REASON
     none_left "$mark"
 }
 
-# A step that waits hears the first signal; one that hangs is ended by the second.
+# A board whose temperature settles after ten seconds, for the steps that wait only with sensors.
+printf 'epoch boot\nboard h100\n  gain 1\n  load idle 100\n' >"$tmp/scenario"
+board="--no-quick --set=test.gpus=[GPU-fa4e0000-0000-0000-0000-000000000000]"
+
+# A step that waits hears the first signal; one that hangs is ended by the second. Of the steps in which
+# nothing can wait, tests/unit/measure/test_harness.c cancels each.
 for how in "INT 130" "TERM 143"; do
     set -- $how
-    for where in "model --set=test.load_s=60" "warmup --set=test.prompt_latency_ms=60000" \
-        "measure --set=test.request_s=60"; do
-        say "SIG$1 in the step ${where%% *}"
-        begin $where
+    while read -r step options; do
+        say "SIG$1 in the step $step"
+        case $options in *gpus*) export LLEM_FAKE_NVML_SCENARIO=$tmp/scenario LLEM_NVML_LIBRARY=$build/tests/fakes/libnvidia-ml.so.1 ;; esac
+        begin "$step" $options
+        unset LLEM_FAKE_NVML_SCENARIO LLEM_NVML_LIBRARY
         kill -$1 "$runner"
         finish
         exits $2
         silent
         ended interrupted canceled
-        json_is "$dir/status.json" "'${where%% *}' in d['message']" True
+        json_is "$dir/status.json" "'$step' in d['message']" True
         json_is "$dir/../manifest.json" "d['status'], d['interrupted']" "('interrupted', 1)"
-    done
-    for where in preflight:create prompts:load_prompts model:load_model warmup:run_warmup_prompt \
-        measure:synchronize measure:run_inference; do
-        say "two SIG$1 while ${where#*:} hangs"
-        begin "${where%%:*}" --set "test.hang_at=${where#*:}"
+    done <<TABLE
+baseline $board
+model --set=test.load_s=60
+warmup --set=test.prompt_latency_ms=60000
+thermal_floor $board --set=measurement.baseline.enabled=false
+measure --set=test.request_s=60
+TABLE
+    while read -r step method; do
+        say "two SIG$1 while $method hangs"
+        begin "$step" --set "test.hang_at=$method"
         kill -$1 "$runner"
         sleep 0.2
         check "the first one waits" kill -0 "$runner"
@@ -63,7 +75,18 @@ for how in "INT 130" "TERM 143"; do
         exits $2
         ended interrupted canceled
         json_is "$dir/status.json" "d['exit']['signal']" 9
-    done
+    done <<TABLE
+preflight create
+preflight check_hardware
+prompts load_prompts
+model open_device
+model load_model
+warmup run_warmup_prompt
+measure synchronize
+measure run_inference
+measure:done capture_observed_params
+save cleanup
+TABLE
 done
 
 say "a grandchild in a session of its own"
@@ -145,14 +168,27 @@ exits 1
 complains "cannot"
 check "nothing was made" test ! -e results
 
+# From no room for a directory to room for all but the result: 16 KiB more each time, until it fits.
 say "a full disk"
 mkdir -p full
-if mount -t tmpfs -o size=48k tmpfs full 2>/dev/null; then
-    run llem run $quick -o full/results
-    exits 1
-    complains "No space left on device"
-    check "no result" sh -c "! find full -name result.json -o -name recording.json | grep -q ."
+if mount -t tmpfs -o size=4k tmpfs full 2>/dev/null; then
     umount full
+    fits=
+    for kib in $(seq 8 16 600); do
+        mount -t tmpfs -o size=${kib}k tmpfs full
+        run llem run $quick --set measurement.warmup.enabled=false --set measurement.energy_sampler=null -q -o full/results
+        if [ "$status" = 0 ]; then
+            fits=$kib
+            umount full
+            break
+        fi
+        [ "$status" = 1 ] && grep -q "No space left on device" "$tmp/err" && grep -q "^hint: " "$tmp/err" && [ ! -s "$tmp/out" ] &&
+            ! find full -name result.json -o -name '*.tmp*' | grep -q . &&
+            find full -name '*.json' -exec python3 -m json.tool {} \; >"$tmp/json" 2>&1
+        report $? "$kib KiB: a sentence and what to do, no result, nothing half-written" || find full -type f -size +0 -ls | sed 's/^/# /'
+        umount full
+    done
+    check "it fits at last, after it failed at many places" test "${fits:-0}" -gt 48
 else
     skip "exits 1" "no tmpfs may be mounted here"
 fi
