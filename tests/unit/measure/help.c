@@ -363,6 +363,8 @@ static const struct llem_domain cpu_domains[] = {
 
 static void cpu_probe(llem_ctx *ctx, struct llem_probe *out)
 {
+    if (calls.cancel_in_probe)
+        atomic_store(calls.cancel_in_probe, 1);
     memset(out, 0, sizeof(*out));
     out->usable = !sim.no_cpu && !sim.cpu_denied;
     out->n_domains = LLEM_COUNT(cpu_domains);
@@ -582,6 +584,8 @@ static int64_t e_output(void *self)
 
 static struct llem_value *e_observed(void *self, struct llem_arena *a)
 {
+    if (calls.cancel_in_observed)
+        atomic_store(calls.cancel_in_observed, 1);
     return llem_engine_test.capture_observed_params(self, a);
 }
 

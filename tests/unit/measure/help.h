@@ -71,7 +71,8 @@ extern const struct llem_sampler_class *const sim_none[];
 /* The test engine, which also tells `sim` when it works and counts calls. */
 struct engine_calls {
     int create, cleanup, destroy, load, inference, warmup;
-    bool gpus; /* says it works on GPU-1 */
+    bool gpus;                                        /* says it works on GPU-1 */
+    atomic_int *cancel_in_probe, *cancel_in_observed; /* set when it is called; NULL = none */
 };
 extern struct engine_calls calls;
 extern const struct llem_engine_class sim_engine;

@@ -829,6 +829,23 @@ static void cancelling_in_any_step_cleans_up(void **state)
     }
 }
 
+static void cancelling_in_a_step_that_tells_no_events_ends_before_the_next(void **state)
+{
+    calls.cancel_in_probe = &r.cancel;
+    assert_int_equal(run_it(&r), LLEM_ECANCELED);
+    assert_contains(r.err.msg, "before step 'baseline'");
+    everything_is_closed();
+    run_done(&r);
+    run_init(&r, test_clock_new(START), sim_all);
+    calls.cancel_in_observed = &r.cancel;
+    assert_int_equal(run_it(&r), LLEM_ECANCELED);
+    assert_contains(r.err.msg, "before step 'flops'");
+    everything_is_closed();
+    assert_int_equal(calls.cleanup, 1);
+    assert_false(exists("recording/recording.json"));
+    assert_false(exists("result.json"));
+}
+
 static void a_failure_in_any_method_cleans_up_once_and_keeps_what_was_recorded(void **state)
 {
     static const struct {
@@ -1149,6 +1166,7 @@ int main(void)
         T(the_thermal_wait_ends_when_the_temperature_stays),
         T(the_thermal_wait_is_bounded),
         T(cancelling_in_any_step_cleans_up),
+        T(cancelling_in_a_step_that_tells_no_events_ends_before_the_next),
         T(a_failure_in_any_method_cleans_up_once_and_keeps_what_was_recorded),
         T(what_config_json_says_is_recorded_for_any_engine),
         T(which_model_it_was_is_recorded_for_any_engine),
