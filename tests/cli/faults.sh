@@ -184,8 +184,10 @@ if mount -t tmpfs -o size=4k tmpfs full 2>/dev/null; then
         fi
         [ "$status" = 1 ] && grep -q "No space left on device" "$tmp/err" && grep -q "^hint: " "$tmp/err" && [ ! -s "$tmp/out" ] &&
             ! find full -name result.json -o -name '*.tmp*' | grep -q . &&
-            find full -name '*.json' -exec python3 -m json.tool {} \; >"$tmp/json" 2>&1
-        report $? "$kib KiB: a sentence and what to do, no result, nothing half-written" || find full -type f -size +0 -ls | sed 's/^/# /'
+            find full -name '*.json' -exec python3 -m json.tool {} \; >"$tmp/json" 2>&1 &&
+            { [ "$kib" -lt 56 ] || grep -q '"state": "failed"' full/results/study_*/001_*/status.json 2>/dev/null ||
+                [ -f "$(echo full/results/study_*/001_*/recording/recording.json)" ]; } # whole, and worth the room
+        report $? "$kib KiB: a sentence and what to do, status.json or the whole recording, no result, nothing half-written" || find full -type f -size +0 -ls | sed 's/^/# /'
         umount full
     done
     check "it fits at last, after it failed at many places" test "${fits:-0}" -gt 48
