@@ -302,7 +302,7 @@ static void count_entries(struct llem_study *s)
     const struct llem_value *list = llem_get(s->manifest, "experiments");
     int64_t counts[LLEM_COUNT(names)] = { 0 };
 
-    for (size_t i = 0; i < list->count; i++) {
+    for (size_t i = 0; list && i < list->count; i++) { /* NULL: out of memory, as will be seen */
         const char *status = llem_str_at(list->items[i], "status", "pending");
         size_t k = 2; /* pending counts running too */
 
