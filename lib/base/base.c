@@ -195,7 +195,7 @@ llem_errcode llem_context(llem_error *err, const char *fmt, ...)
     va_list ap;
 
     if (!err)
-        return LLEM_OK;
+        return LLEM_EINVAL;
     va_start(ap, fmt);
     format_cut(prefix, sizeof(prefix) - 2, fmt, ap);
     va_end(ap);
@@ -218,7 +218,7 @@ llem_errcode llem_hint(llem_error *err, const char *fmt, ...)
     va_list ap;
 
     if (!err)
-        return LLEM_OK;
+        return LLEM_EINVAL;
     va_start(ap, fmt);
     format_cut(err->hint, sizeof(err->hint), fmt, ap);
     va_end(ap);

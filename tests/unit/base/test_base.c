@@ -63,8 +63,8 @@ static void errors_are_optional(void **state)
 {
     assert_int_equal(llem_fail(NULL, LLEM_EIO, "x"), LLEM_EIO);
     assert_int_equal(llem_fail_at(NULL, LLEM_EIO, NULL, 0, 0, "x"), LLEM_EIO);
-    assert_int_equal(llem_context(NULL, "x"), LLEM_OK);
-    assert_int_equal(llem_hint(NULL, "x"), LLEM_OK);
+    assert_int_equal(llem_context(NULL, "x"), LLEM_EINVAL);
+    assert_int_equal(llem_hint(NULL, "x"), LLEM_EINVAL);
 }
 
 static void an_error_may_be_made_of_itself(void **state)
