@@ -11,9 +11,11 @@ Outputs, under --out (default tests/data):
   tokenizers/qwen2.json           Qwen2's pattern, NFC, special tokens at the end
   golden/tokens.lines.zst         the texts, each followed by one zero byte
   golden/tokens.<name>.ids.zst    for each text: count, then ids, all u16 little-endian
+  golden/decoded.<name>.json      [{ids, text}]: ids and what they are decoded to
 
 Text number i is of the kind KINDS[i % len(KINDS)], which helps to find out what went wrong.
-The ids are those of the `tokenizers` package with add_special_tokens=False.
+The ids are those of the `tokenizers` package with add_special_tokens=False, the decoded texts its
+own with skip_special_tokens=True, with U+FFFD for U+0000, which llem's JSON does not take.
 """
 
 import argparse
@@ -375,6 +377,24 @@ def write_zst(path, data):
     print(f"{path}: {len(data)} bytes, compressed {path.stat().st_size}")
 
 
+def make_decoded(path, tokenizer, texts, seed, count=200):
+    """Ids of texts, and as many lists of random ids; some are of special tokens or of none."""
+    rng = random.Random(seed)
+    whole = tokenizer.get_vocab_size()
+    lists = [tokenizer.encode(text).ids[:40] for text in texts[:count]]
+    for _ in range(count):
+        # The first ids are single bytes: rarely UTF-8, often the beginning of some.
+        ends = [whole + 4, 260, 260, whole][: rng.randint(1, 4)]
+        lists.append([rng.randrange(rng.choice(ends)) for _ in range(rng.randint(0, 24))])
+    cases = [
+        {"ids": ids, "text": tokenizer.decode(ids, skip_special_tokens=True)} for ids in lists
+    ]
+    for case in cases:
+        case["text"] = case["text"].replace("\0", "\ufffd")
+    lines = ",\n".join(json.dumps(c, ensure_ascii=False) for c in cases)
+    path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("tests/data"))
@@ -403,6 +423,7 @@ def main():
         if sys.byteorder == "big":
             numbers.byteswap()
         write_zst(golden / f"tokens.{name}.ids.zst", numbers.tobytes())
+        make_decoded(golden / f"decoded.{name}.json", tokenizer, texts, arguments.seed)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ struct candidate {
     int32_t rank, at, id;
 };
 
+enum { ALPHABET_END = 0x100 + 68 };
+
 struct cpu_bpe {
     struct llem_arena arena;
     struct token *tokens; /* open addressing, a power of two of slots, at most half full */
@@ -45,6 +47,9 @@ struct cpu_bpe {
     bool fuse_unknown, ignore_merges;
     char byte_text[256][3]; /* a byte in the vocabulary's alphabet, UTF-8 */
     uint8_t byte_len[256];
+    int16_t byte_of[ALPHABET_END]; /* a character of that alphabet as its byte; -1 = not of it */
+    const struct token **by_id;    /* in the order of the ids; NULL until a text is wanted */
+    size_t n_by_id;
     /* the word under way */
     struct symbol *symbols;
     struct candidate *heap;
@@ -79,10 +84,13 @@ static void make_alphabet(struct cpu_bpe *b)
     unsigned next = 0x100;
     int i;
 
+    for (i = 0; i < ALPHABET_END; i++)
+        b->byte_of[i] = -1;
     for (i = 0; i < 256; i++) {
         bool itself = (i >= '!' && i <= '~') || (i >= 0xa1 && i <= 0xac) || (i >= 0xae);
         unsigned cp = itself ? (unsigned)i : next++;
 
+        b->byte_of[cp] = (int16_t)i;
         b->byte_len[i] = cp < 0x80 ? 1 : 2;
         b->byte_text[i][0] = (char)(cp < 0x80 ? cp : 0xc0 | cp >> 6);
         b->byte_text[i][1] = (char)(cp < 0x80 ? 0 : 0x80 | (cp & 0x3f));
@@ -421,4 +429,55 @@ bool cpu_bpe_encode(struct cpu_bpe *b, const char *word, size_t len, struct cpu_
         if (!cpu_ids_add(out, s[at].id))
             return false;
     return true;
+}
+
+/* ---- back to text --------------------------------------------------------------------------- */
+
+static int by_id(const void *a, const void *b)
+{
+    int32_t x = (*(const struct token *const *)a)->id, y = (*(const struct token *const *)b)->id;
+
+    return x < y ? -1 : x > y;
+}
+
+bool cpu_bpe_find(struct cpu_bpe *b, int32_t id, const char **text, size_t *len)
+{
+    struct token want = { .id = id };
+    const struct token *key = &want, **found;
+
+    *text = NULL;
+    *len = 0;
+    if (!b->by_id) {
+        const struct token **list = llem_arena_calloc(&b->arena, b->token_mask + 1, sizeof(*list));
+
+        if (!list)
+            return false;
+        for (size_t i = 0; i <= b->token_mask; i++)
+            if (b->tokens[i].text)
+                list[b->n_by_id++] = &b->tokens[i];
+        qsort(list, b->n_by_id, sizeof(*list), by_id);
+        b->by_id = list;
+    }
+    found = bsearch(&key, b->by_id, b->n_by_id, sizeof(*b->by_id), by_id);
+    if (found) {
+        *text = (*found)->text;
+        *len = (*found)->len;
+    }
+    return true;
+}
+
+void cpu_bpe_decode(const struct cpu_bpe *b, const char *text, size_t len, struct llem_buf *out)
+{
+    size_t before = out->len, at, n;
+    uint32_t c;
+
+    for (at = 0; at < len; at += n) {
+        n = llem_utf8_next(text + at, len - at, &c);
+        if (n == 0 || c >= ALPHABET_END || b->byte_of[c] < 0) {
+            out->len = before;
+            llem_buf_add(out, text, len);
+            return;
+        }
+        llem_buf_addc(out, (char)b->byte_of[c]);
+    }
 }

@@ -89,6 +89,11 @@ llem_errcode cpu_bpe_new(struct cpu_bpe **out, const struct llem_value *model, c
 void cpu_bpe_free(struct cpu_bpe *b); /* NULL is allowed */
 /* Append the ids of one word (bytes). False without memory. */
 bool cpu_bpe_encode(struct cpu_bpe *b, const char *word, size_t len, struct cpu_ids *out);
+/* The token of an id as the vocabulary writes it; *text is NULL if there is none. False without
+ * memory. */
+bool cpu_bpe_find(struct cpu_bpe *b, int32_t id, const char **text, size_t *len);
+/* Append the bytes that a token stands for; its text as it is if that is not of the alphabet. */
+void cpu_bpe_decode(const struct cpu_bpe *b, const char *text, size_t len, struct llem_buf *out);
 
 /* ---- tokenizer.c: text to token ids ---- */
 
@@ -104,6 +109,9 @@ void cpu_tokenizer_free(struct cpu_tokenizer *t); /* NULL is allowed */
  * what was appended is undefined. One thread at a time. */
 llem_errcode cpu_tokenizer_encode(struct cpu_tokenizer *t, const char *text, size_t len,
                                   bool special, struct cpu_ids *out, llem_error *err);
+/* Append the text of ids, special tokens left out. What is no UTF-8, and U+0000, becomes U+FFFD. */
+llem_errcode cpu_tokenizer_decode(struct cpu_tokenizer *t, const int32_t *ids, size_t count,
+                                  struct llem_buf *out, llem_error *err);
 
 /* ---- pool.c: threads ---- */
 

@@ -711,11 +711,20 @@ static int64_t peak_bytes(void)
     return kb < 0 ? LLEM_UNKNOWN : kb * 1024;
 }
 
-static void deliver(const struct run *r, const struct llem_pass *pass,
-                    const struct llem_receipts *receipts)
+static llem_errcode deliver(struct engine *e, const struct run *r, const struct llem_pass *pass,
+                            const struct llem_receipts *receipts, llem_error *err)
 {
+    bool texts = pass->text;
+    struct llem_buf text;
+    llem_error why;
+    llem_errcode rc = LLEM_OK;
     size_t i;
 
+    llem_buf_init(&text, SIZE_MAX / 2);
+    if (texts && need_tokenizer(e, &why) < 0) {
+        llem_log(e->args.ctx, LLEM_LOG_WARNING, "cpu", "the outputs have no text: %s", why.msg);
+        texts = false;
+    }
     for (i = 0; receipts && receipts->request && i < r->count; i++) {
         const struct cpu_request *q = &r->requests[i];
         struct llem_sha256 sha;
@@ -732,6 +741,11 @@ static void deliver(const struct run *r, const struct llem_pass *pass,
             llem_sha256_add(&sha, bytes, sizeof(bytes));
         }
         llem_sha256_hex(&sha, hex);
+        llem_buf_clear(&text);
+        if (texts)
+            rc = cpu_tokenizer_decode(e->tokenizer, q->output, (size_t)q->n_output, &text, err);
+        if (rc < 0)
+            goto done;
         out = (struct llem_receipt){
             .pass = pass->id,
             .repeat = (int32_t)(i / pass->count),
@@ -747,6 +761,7 @@ static void deliver(const struct run *r, const struct llem_pass *pass,
             .output_sha256 = hex,
             .token_ns = q->token_ns,
             .output_ids = q->output,
+            .output_text = texts ? text.data : NULL,
             .n_token_ns = (size_t)q->n_output,
         };
         receipts->request(receipts->user, &out);
@@ -757,6 +772,10 @@ static void deliver(const struct run *r, const struct llem_pass *pass,
 
         receipts->step(receipts->user, &out);
     }
+
+done:
+    llem_buf_done(&text);
+    return rc;
 }
 
 static llem_errcode run_inference(void *self, const struct llem_pass *pass,
@@ -789,10 +808,10 @@ static llem_errcode run_inference(void *self, const struct llem_pass *pass,
         done.input_tokens += r.requests[i].n_prompt;
         done.output_tokens += r.requests[i].n_output;
     }
-    deliver(&r, pass, receipts);
+    rc = deliver(e, &r, pass, receipts, err);
     run_done(&r);
     *out = done;
-    return LLEM_OK;
+    return rc;
 }
 
 static int64_t output_so_far(void *self)

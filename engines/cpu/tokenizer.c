@@ -41,7 +41,9 @@ struct added_token {
     const char *text;
     size_t len;
     int32_t id;
-    bool single_word, lstrip, rstrip;
+    bool single_word, lstrip, rstrip, special;
+    const char *content; /* text before it was normalised */
+    size_t content_len;
 };
 
 /* Added tokens by first byte, the longest first. */
@@ -405,6 +407,9 @@ static llem_errcode read_added(struct cpu_tokenizer *t, const struct llem_value 
         token->single_word = llem_bool_at(v, "single_word", false);
         token->lstrip = llem_bool_at(v, "lstrip", false);
         token->rstrip = llem_bool_at(v, "rstrip", false);
+        token->special = llem_bool_at(v, "special", false);
+        token->content = llem_arena_strndup(&t->arena, content->s, content->len);
+        token->content_len = content->len;
         single_word |= token->single_word;
     }
     if (t->arena.oom || text.failed) {
@@ -769,4 +774,79 @@ llem_errcode cpu_tokenizer_encode(struct cpu_tokenizer *t, const char *text, siz
         if (!cpu_ids_add(out, t->suffix[i]))
             rc = no_memory(&e);
     return rc;
+}
+
+/* ---- decoding
+ * ------------------------------------------------------------------------------------- */
+
+static const struct added_token *added_with(const struct cpu_tokenizer *t, int32_t id)
+{
+    const struct added *const lists[] = { &t->raw, &t->normalized };
+
+    for (size_t k = 0; k < LLEM_COUNT(lists); k++)
+        for (size_t i = 0; i < lists[k]->count; i++)
+            if (lists[k]->tokens[i].id == id)
+                return &lists[k]->tokens[i];
+    return NULL;
+}
+
+/* How many bytes at s, where no character is, one U+FFFD stands for: as many as could begin a
+ * character, at least one. So Unicode recommends it (ch. 3.9), and so the tokenizers package. */
+static size_t ill_formed(const char *s, size_t len)
+{
+    const unsigned char *p = (const unsigned char *)s;
+    unsigned char low = p[0] == 0xe0 ? 0xa0 : p[0] == 0xf0 ? 0x90 : 0x80;
+    unsigned char high = p[0] == 0xed ? 0x9f : p[0] == 0xf4 ? 0x8f : 0xbf;
+    size_t n, most = p[0] < 0xc2 || p[0] > 0xf4 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+
+    for (n = 1; n < most && n < len && p[n] >= low && p[n] <= high; n++) {
+        low = 0x80;
+        high = 0xbf;
+    }
+    return n;
+}
+
+static void add_valid(struct llem_buf *out, const char *s, size_t len)
+{
+    uint32_t c;
+    size_t n;
+
+    for (; len; s += n, len -= n) {
+        n = llem_utf8_next(s, len, &c);
+        if (n > 0 && c > 0) {
+            llem_buf_add(out, s, n);
+            continue;
+        }
+        if (n == 0)
+            n = ill_formed(s, len);
+        llem_buf_adds(out, "\xef\xbf\xbd");
+    }
+}
+
+llem_errcode cpu_tokenizer_decode(struct cpu_tokenizer *t, const int32_t *ids, size_t count,
+                                  struct llem_buf *out, llem_error *err)
+{
+    struct llem_buf bytes;
+    bool memory = true;
+
+    llem_buf_init(&bytes, SIZE_MAX / 2);
+    for (size_t i = 0; i < count && memory; i++) {
+        const struct added_token *added = added_with(t, ids[i]);
+        const char *text = added ? added->content : NULL;
+        size_t len = added ? added->content_len : 0;
+
+        if (added && added->special)
+            continue;
+        if (!added)
+            memory = cpu_bpe_find(t->bpe, ids[i], &text, &len);
+        if (text)
+            cpu_bpe_decode(t->bpe, text, len, &bytes);
+    }
+    if (bytes.len)
+        add_valid(out, bytes.data, bytes.len);
+    memory = memory && !bytes.failed && !out->failed;
+    llem_buf_done(&bytes);
+    return memory ? LLEM_OK
+                  : llem_fail(err, LLEM_ENOMEM, "%s: no memory for the text of %zu tokens", t->name,
+                              count);
 }

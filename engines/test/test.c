@@ -304,6 +304,7 @@ static void send_receipt(struct test_engine *e, const struct llem_pass *pass, in
                          int32_t index, int64_t submit, int64_t begin, int64_t end,
                          const struct llem_receipts *receipts)
 {
+    struct llem_buf text;
     struct llem_receipt r = {
         .pass = pass->id,
         .repeat = repeat,
@@ -328,7 +329,13 @@ static void send_receipt(struct test_engine *e, const struct llem_pass *pass, in
             r.n_token_ns = (size_t)e->output_tokens;
         }
     }
+    llem_buf_init(&text, SIZE_MAX / 2);
+    for (int32_t i = 0; pass->text && i < e->output_tokens; i++)
+        llem_buf_adds(&text, i ? " token" : "token");
+    if (pass->text && !text.failed)
+        r.output_text = text.data;
     receipts->request(receipts->user, &r);
+    llem_buf_done(&text);
 }
 
 static llem_errcode test_run_inference(void *self, const struct llem_pass *pass,

@@ -438,6 +438,9 @@ class Transformers(w.Engine):
             prompt, add_special_tokens=special, truncation=limit is not None, max_length=limit
         )["input_ids"]
 
+    def decode(self, ids: list[int]) -> str:
+        return self.tokenizer().decode(ids, skip_special_tokens=True)
+
     def check_prompt(self, i: int, ids: list[int]) -> None:
         vocabulary = getattr(self.text_config, "vocab_size", None)
         if not ids:
@@ -1083,7 +1086,7 @@ class Leader(w.Engine):
     def __init__(self, engine: Transformers):
         super().__init__(engine.setup)
         self.engine = engine
-        for method in ("version", "libraries", "check_hardware", "capture_observed_params"):
+        for method in "version libraries check_hardware capture_observed_params decode".split():
             setattr(self, method, getattr(engine, method))
         for (
             method

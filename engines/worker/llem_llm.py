@@ -136,8 +136,8 @@ class LlmEngine(Engine):
         self.check_prompts()
         return [len(p) for p in self.prompts], cut
 
-    def encode(self, text: str, chat_template: bool | str | None) -> list[int]:
-        """A text as token ids."""
+    def tokenizer(self) -> Any:
+        """The tokenizer, made when it is first needed."""
         if self._tokenizer is None:
             if not self.has_tokenizer(self.setup.model):
                 raise WorkerError(
@@ -146,10 +146,18 @@ class LlmEngine(Engine):
                     "texts cannot be tokenised without it; task.dataset.source: random needs none",
                 )
             self._tokenizer = self.make_tokenizer()
+        return self._tokenizer
+
+    def decode(self, ids: list[int]) -> str:
+        return self.tokenizer().decode(ids, skip_special_tokens=True)
+
+    def encode(self, text: str, chat_template: bool | str | None) -> list[int]:
+        """A text as token ids."""
+        tokenizer = self.tokenizer()
         if not chat_template:
-            return list(self._tokenizer.encode(text))
+            return list(tokenizer.encode(text))
         return list(
-            self._tokenizer.apply_chat_template(
+            tokenizer.apply_chat_template(
                 [{"role": "user", "content": text}],
                 chat_template=chat_template if isinstance(chat_template, str) else None,
                 add_generation_prompt=True,

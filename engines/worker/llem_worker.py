@@ -165,6 +165,10 @@ class Engine:
         """The measured work: the prompts `indices`, `repeats` times over."""
         raise WorkerError(f"the engine {self.name} runs no prompts")
 
+    def decode(self, ids: list[int]) -> str:
+        """The text of output ids, special tokens left out; asked for outside the window."""
+        raise WorkerError(f"the engine {self.name} tells none")
+
     def capture_observed_params(self) -> dict[str, Any]:
         """{engine_params, sampling_params} as the engine really holds them."""
         return {"engine_params": {}, "sampling_params": {}}
@@ -352,6 +356,8 @@ class _Server:
         done = self.need().run_inference(
             pass_id, list(p["indices"]), int(p.get("repeats", 1)), bool(p.get("stream", False))
         )
+        if p.get("text"):
+            self.add_texts(done.receipts)
         messages = [
             notification("request", {"pass": pass_id, **drop_none(r)}) for r in done.receipts
         ]
@@ -365,6 +371,18 @@ class _Server:
             "peak_memory_bytes": done.peak_memory_bytes,
             **done.extra,
         }
+
+    def add_texts(self, receipts: list[dict[str, Any]]) -> None:
+        """Give receipts the text of their output; without it a run is as good."""
+        engine = self.need()
+        try:
+            for r in receipts:
+                if r.get("output_ids") is not None and r.get("output_text") is None:
+                    # U+0000 is not accepted in JSON by the harness
+                    r["output_text"] = engine.decode(r["output_ids"]).replace("\0", "\ufffd")
+        except Exception as error:
+            text = f"the outputs have no text: {classify(error, engine, self.model)}"
+            self.channel.notify("log", {"level": "warning", "text": text})
 
     def capture(self, p: dict[str, Any]) -> dict[str, Any]:
         empty = {"engine_params": {}, "sampling_params": {}}

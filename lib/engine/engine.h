@@ -40,6 +40,7 @@ struct llem_pass {
     size_t count;
     int repeats;
     bool stream;
+    bool text; /* receipts are to have output_text; made after t_end */
 };
 
 enum { LLEM_UNKNOWN = -1 }; /* for counts and times below: the engine does not tell */
@@ -54,7 +55,7 @@ struct llem_receipt {
     const char *output_sha256; /* of the output ids as little-endian int32, 64 hex; NULL = none */
     const int64_t *token_ns;   /* n_token_ns of them; NULL = not timed */
     const int32_t *output_ids; /* output_tokens of them; NULL */
-    const char *output_text;   /* UTF-8; NULL */
+    const char *output_text;   /* UTF-8; NULL unless the pass asks for it and the engine tells */
     size_t n_token_ns;
 };
 

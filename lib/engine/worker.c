@@ -812,6 +812,7 @@ static llem_errcode worker_run_inference(void *self, const struct llem_pass *pas
     llem_set(&a, params, "indices", indices);
     llem_set(&a, params, "repeats", llem_int(&a, pass->repeats));
     llem_set(&a, params, "stream", llem_bool(&a, pass->stream));
+    llem_set(&a, params, "text", llem_bool(&a, pass->text));
     w->pass = pass;
     w->receipts = receipts;
     rc = call(w, "run_inference", params, &a, &r, err);

@@ -367,9 +367,11 @@ llem_errcode llem_window_run(struct llem_harness *h, llem_error *err)
 {
     struct llem_arena *a = &h->arena;
     struct rolls rolls = plan_rolls(h);
-    struct llem_pass pass = {
-        .id = 0, .indices = h->indices, .count = h->dataset.count, .repeats = 1
-    };
+    struct llem_pass pass = { .id = 0,
+                              .indices = h->indices,
+                              .count = h->dataset.count,
+                              .repeats = 1,
+                              .text = !strcmp(h->save_outputs, "text") };
     struct llem_inference out = { .input_tokens = LLEM_UNKNOWN,
                                   .output_tokens = LLEM_UNKNOWN,
                                   .peak_memory_bytes = LLEM_UNKNOWN };

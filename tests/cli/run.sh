@@ -186,6 +186,15 @@ run llem run -m ./nowhere -e cpu -d builtin --skip-preflight -q
 exits 1
 complains 'nowhere'
 
+say "texts of what was generated"
+run llem run $quick -q --set output.save_outputs=text --set test.output_tokens=3
+exits 0
+check "test: they are in outputs.jsonl" grep -q '"text":"token token token","ids":null' "$(cat "$tmp/out")/outputs.jsonl"
+run llem run -m "$here/../../examples/sample-model" -e cpu -d builtin -n 2 --quick -q \
+    --set output.save_outputs=text --set task.max_output_tokens=8
+exits 0
+check "cpu: each is a text of words" test "$(grep -cE '"text":"[^"]*[a-z]{2,} [a-z ]*[^"]*","ids":\[' "$(cat "$tmp/out")/outputs.jsonl")" = 2
+
 say "what a model's directory lacks"
 for file in config.json tokenizer.json model.safetensors; do
     rm -rf m

@@ -43,7 +43,7 @@ def reader() -> str:
 def requests(
     engine: str, model: str | os.PathLike[str], options: dict[str, Any], task: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Rows of requests.parquet in the order of the prompts."""
+    """Rows of requests.parquet, with `text` of outputs.jsonl, in the order of the prompts."""
     with tempfile.TemporaryDirectory() as tmp:
         where = pathlib.Path(tmp)
         prompts = where / "prompts.jsonl"
@@ -56,6 +56,7 @@ def requests(
                 "dataset": {"source": str(prompts), "n_prompts": len(TEXTS)},
                 **task,
             },
+            "output": {"save_outputs": "text"},
             "measurement": {"energy_sampler": None, "warmup": {"enabled": False}},
         }
         (where / "study.yaml").write_text(json.dumps(study))  # JSON is YAML
@@ -73,7 +74,10 @@ def requests(
         read = subprocess.run(
             [reader(), "-c", READ, table], stdout=subprocess.PIPE, text=True, check=True
         )
-    return sorted(json.loads(read.stdout), key=lambda r: r["index"])
+        lines = next(where.rglob("outputs.jsonl")).read_text().splitlines()
+    text = {x["index"]: x["text"] for x in map(json.loads, lines)}
+    rows = [{**r, "text": text[r["index"]]} for r in json.loads(read.stdout)]
+    return sorted(rows, key=lambda r: r["index"])
 
 
 def compare(
@@ -82,13 +86,13 @@ def compare(
     options: dict[str, Any] | None = None,
     task: dict[str, Any] | None = None,
 ) -> None:
-    """Assert that an engine and `cpu` take and give the same greedy tokens in float32."""
+    """Assert that an engine and `cpu` take and give the same greedy tokens and texts in float32."""
     task = {"max_output_tokens": 24, "max_input_tokens": 16, **(task or {})}
     want = requests("cpu", model, {"dtype": "float32"}, task)
     got = requests(engine, model, {"dtype": "float32", **(options or {})}, task)
     assert len(got) == len(want) == len(TEXTS)
-    for name in ("input_tokens", "output_tokens", "finish", "output_sha256"):
+    for name in ("input_tokens", "output_tokens", "finish", "output_sha256", "text"):
         assert [r[name] for r in got] == [r[name] for r in want], (
             f"{name} on {engine}: {[r[name] for r in got]}, on cpu: {[r[name] for r in want]}"
         )
-    assert all(r["output_sha256"] for r in want)
+    assert all(r["output_sha256"] and r["text"] for r in want)

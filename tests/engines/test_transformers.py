@@ -500,6 +500,8 @@ def process_error(python=sys.executable, env=None, **arguments) -> driver.RpcErr
 
 
 def test_the_worker_speaks_the_protocol_from_initialize_to_shutdown():
+    from transformers import AutoTokenizer
+
     with process(batch_size=3) as w:
         assert w.hello["name"] == "transformers"
         assert w.hello["version"] == importlib.metadata.version("transformers")
@@ -519,6 +521,12 @@ def test_the_worker_speaks_the_protocol_from_initialize_to_shutdown():
         ]
         assert done["output_tokens"] == sum(r["output_tokens"] for r in receipts)
         assert receipts[1]["output_ids"] == plain().ids[0]
+        assert not any("output_text" in r for r in receipts)
+        w.call("run_inference", **{"pass": 0, "indices": [0, 1], "repeats": 1, "text": True})
+        tokenizer = AutoTokenizer.from_pretrained(MODELS / "llama")
+        for r in w.take("request"):
+            text = tokenizer.decode(r["output_ids"], skip_special_tokens=True)
+            assert text and r["output_text"] == text.replace("\0", "\ufffd")
         w.call("cleanup")
         w.call("cleanup")
         w.call("load_model")
@@ -532,8 +540,11 @@ def test_two_ranks_give_one_stream_of_receipts_and_say_what_each_did():
         loaded = w.call("load_model")
         assert loaded["effective"]["tensor_parallel"] == 2
         assert w.call("run_warmup_prompt", index=0)["latency_ms"] > 0
-        done = w.call("run_inference", **{"pass": 0, "indices": [0, 1, 2], "repeats": 1})
+        done = w.call(
+            "run_inference", **{"pass": 0, "indices": [0, 1, 2], "repeats": 1, "text": True}
+        )
         receipts = w.take("request")
+        assert all(r["output_text"] for r in receipts)
         assert [r["output_ids"] for r in receipts] == plain().ids, "and the tokens of one process"
         ranks = done["process_results"]
         assert [r["rank"] for r in ranks] == [0, 1] and ranks[0]["pid"] != ranks[1]["pid"]

@@ -384,12 +384,31 @@ def test_texts_are_tokenised_and_cut_by_vllms_own_tokenizer():
             assert error.kind == "config" and "prompt 0 has no tokens" in str(error)
 
 
-def run_llem(engine: str, section: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """`llem run` of four prompts, verified: the result, and the hashes of what was generated."""
+def byte_model() -> str:
+    """The same model with a tokenizer that the engine cpu knows too: byte-level BPE."""
+    import transformers
+
+    path = pathlib.Path(TMP.name) / "bytes"
+    if not path.exists():
+        shutil.copytree(model(), path)
+        file = ROOT / "tests/data/tokenizers/gpt2.json"
+        transformers.PreTrainedTokenizerFast(
+            tokenizer_file=str(file), eos_token="<|endoftext|>"
+        ).save_pretrained(path)
+    return str(path)
+
+
+def run_llem(
+    engine: str, section: dict[str, Any]
+) -> tuple[dict[str, Any], list[str], list[dict[str, Any]]]:
+    """`llem run` of four prompts, verified: the result, the hashes of what was generated, and it"""
     file, out = (pathlib.Path(TMP.name) / f"{engine}{end}" for end in (".yaml", "-results"))
     dataset = {"source": "random", "n_prompts": 4, "input_tokens": 20}
-    task = {"model": model(), "max_output_tokens": OUT, "ignore_eos": True, "dataset": dataset}
-    file.write_text(json.dumps({"engine": engine, "task": task, engine: section}))
+    task = {"model": byte_model(), "max_output_tokens": OUT, "ignore_eos": True, "dataset": dataset}
+    output = {"save_outputs": "text"}
+    file.write_text(
+        json.dumps({"engine": engine, "task": task, engine: section, "output": output})
+    )
     env = {**os.environ, "LLEM_PYTHON_VLLM": sys.executable}
     llem = BUILD / "llem"
     done = subprocess.run([llem, "run", "--quick", file, "-o", out], env=env, capture_output=True)
@@ -408,16 +427,25 @@ def run_llem(engine: str, section: dict[str, Any]) -> tuple[dict[str, Any], list
         text=True,
         check=True,
     ).stdout.split()
-    return json.loads(path.read_text()), hashes
+    lines = (path.parent / "outputs.jsonl").read_text().splitlines()
+    outputs = sorted(map(json.loads, lines), key=lambda x: x["index"])
+    return json.loads(path.read_text()), hashes, outputs
 
 
 def test_llem_runs_it_from_a_file_with_the_tokens_of_the_engine_cpu():
-    result, hashes = run_llem("vllm", {"dtype": "float32", "engine": ENGINE})
+    import transformers
+
+    result, hashes, outputs = run_llem("vllm", {"dtype": "float32", "engine": ENGINE})
     assert result["engine"] == "vllm" and result["engine_version"].startswith("0.")
     assert result["tokens"]["input"] == 4 * 20 and result["tokens"]["output"] == 4 * OUT
     assert result["latency_stats"]["ttft_samples"] == 4, "times of the engine core were taken over"
-    _, same = run_llem("cpu", {"dtype": "float32"})
+    _, same, texts = run_llem("cpu", {"dtype": "float32"})
     assert len(hashes) == 4 and all(len(h) == 64 for h in hashes) and hashes == same
+    tokenizer = transformers.AutoTokenizer.from_pretrained(byte_model())
+    for x in outputs:
+        text = tokenizer.decode(x["ids"], skip_special_tokens=True)
+        assert x["text"] == text.replace("\0", "\ufffd"), x
+    assert len(outputs) == 4 and all(x["text"] for x in outputs) and outputs == texts
 
 
 def test_a_missing_model_is_named():

@@ -67,7 +67,9 @@ def run_inference(p: dict) -> dict:
             times = [sent + (now - sent) * (k + 1) // 4 for k in range(4)]
             r = {"pass": p["pass"], "repeat": repeat, "i": i, "t_submit_ns": sent,
                  "t_last_ns": now, "input_tokens": len(prompts[i]), "output_tokens": 4,
-                 "finish": "length", "output_ids": [1, 2, 3, i], "output_text": "token token"}
+                 "finish": "length", "output_ids": [1, 2, 3, i]}
+            if p["text"]:
+                r["output_text"] = "token token"
             if setting("token_times") or p["stream"]:
                 r.update(t_first_ns=times[0], token_ns=times)
             receipts.append(r)

@@ -14,7 +14,7 @@ struct got {
     struct llem_receipt receipts[MAX_RECEIPTS];
     int32_t ids[MAX_RECEIPTS][MAX_OUTPUT];
     int64_t token_ns[MAX_RECEIPTS][MAX_OUTPUT];
-    char sha[MAX_RECEIPTS][65];
+    char sha[MAX_RECEIPTS][65], text[MAX_RECEIPTS][512];
     size_t count, steps;
     int64_t prefill, decode;
 };
@@ -28,6 +28,7 @@ static void on_request(void *user, const struct llem_receipt *r)
     memcpy(g->ids[g->count], r->output_ids, (size_t)r->output_tokens * sizeof(int32_t));
     memcpy(g->token_ns[g->count], r->token_ns, r->n_token_ns * sizeof(int64_t));
     snprintf(g->sha[g->count], 65, "%s", r->output_sha256);
+    snprintf(g->text[g->count], 512, "%s", r->output_text ? r->output_text : "(null)");
     g->count++;
 }
 
@@ -241,6 +242,43 @@ static void a_pass_gives_a_receipt_for_every_request(void **state)
     llem_engine_cpu.cleanup(r.engine);
     rig_done(&r);
     free(got);
+}
+
+static void a_pass_that_asks_for_texts_gets_those_of_its_output_ids(void **state)
+{
+    static const char *const settings[] = { "task.max_output_tokens", "7", NULL };
+    struct cpu_tokenizer *t = NULL;
+    struct rig r;
+    static struct got got;
+    struct llem_receipts receipts = { on_request, on_step, &got };
+    struct llem_pass pass = { .indices = all, .count = 5, .repeats = 1, .text = true };
+    struct llem_inference out;
+    struct llem_buf want;
+    llem_error err = { 0 };
+    int32_t lengths[5], truncated;
+
+    rig_init(&r, data_path("models/llama"), settings);
+    give_prompts(&r, texts, lengths, &truncated);
+    load(&r);
+    run(&r, all, 5, 1, &got);
+    assert_string_equal(got.text[0], "(null)");
+    memset(&got, 0, sizeof(got));
+    assert_int_equal(llem_engine_cpu.run_inference(r.engine, &pass, &receipts, &out, &err),
+                     LLEM_OK);
+    assert_int_equal(cpu_tokenizer_load(&t, data_path("models/llama/tokenizer.json"), &err),
+                     LLEM_OK);
+    llem_buf_init(&want, 1 << 20);
+    for (size_t i = 0; i < 5; i++) {
+        llem_buf_clear(&want);
+        assert_int_equal(
+            cpu_tokenizer_decode(t, got.ids[i], (size_t)got.receipts[i].output_tokens, &want, &err),
+            LLEM_OK);
+        assert_true(want.len > 0);
+        assert_string_equal(got.text[i], want.data);
+    }
+    llem_buf_done(&want);
+    cpu_tokenizer_free(t);
+    rig_done(&r);
 }
 
 static void prompts_are_cut_to_their_first_tokens(void **state)
@@ -562,6 +600,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pass_gives_a_receipt_for_every_request),
+        cmocka_unit_test(a_pass_that_asks_for_texts_gets_those_of_its_output_ids),
         cmocka_unit_test(prompts_are_cut_to_their_first_tokens),
         cmocka_unit_test(without_a_limit_generation_ends_at_the_end_token_or_the_context),
         cmocka_unit_test(the_end_tokens_of_generation_config_stop_a_text),

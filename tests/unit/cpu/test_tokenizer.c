@@ -82,6 +82,49 @@ static void qwen2_ids_equal_the_golden_ids_of_10000_lines(void **state)
     check_golden("tokenizers/qwen2.json", "golden/tokens.qwen2.ids.zst");
 }
 
+/* Ids of texts and random ones, of special tokens and of none, whose bytes are often no UTF-8. */
+static void check_decoded(const char *name)
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    struct cpu_tokenizer *t;
+    struct llem_value *cases;
+    struct cpu_ids ids = { 0 };
+    struct llem_buf text;
+    llem_error err = { 0 };
+    char rel[64];
+
+    snprintf(rel, sizeof(rel), "tokenizers/%s.json", name);
+    t = load(rel);
+    snprintf(rel, sizeof(rel), "golden/decoded.%s.json", name);
+    if (llem_json_load(&a, &cases, data_path(rel), 1 << 24, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_int_equal(cases->count, 400);
+    llem_buf_init(&text, 1 << 20);
+    for (size_t i = 0; i < cases->count; i++) {
+        const struct llem_value *want = llem_get(cases->items[i], "text");
+        const struct llem_value *list = llem_get(cases->items[i], "ids");
+
+        ids.count = 0;
+        for (size_t j = 0; j < list->count; j++)
+            assert_true(cpu_ids_add(&ids, (int32_t)list->items[j]->i));
+        llem_buf_clear(&text);
+        assert_int_equal(cpu_tokenizer_decode(t, ids.ids, ids.count, &text, &err), LLEM_OK);
+        if (text.len != want->len || memcmp(text.data, want->s, want->len) != 0)
+            fail_msg("%s, case %zu: '%s' for '%s'", name, i, text.data, want->s);
+    }
+    llem_buf_done(&text);
+    free(ids.ids);
+    cpu_tokenizer_free(t);
+    llem_arena_done(&a);
+}
+
+static void ids_become_the_text_that_the_tokenizers_package_makes_of_them(void **state)
+{
+    check_decoded("gpt2");
+    check_decoded("llama3");
+    check_decoded("qwen2");
+}
+
 static void merges_as_pairs_and_as_strings_mean_the_same(void **state)
 {
     static const char text[] = "What is the energy of 250 watts for 4 seconds?";
@@ -398,6 +441,7 @@ int main(void)
         cmocka_unit_test(gpt2_ids_equal_the_golden_ids_of_10000_lines),
         cmocka_unit_test(llama3_ids_equal_the_golden_ids_of_10000_lines),
         cmocka_unit_test(qwen2_ids_equal_the_golden_ids_of_10000_lines),
+        cmocka_unit_test(ids_become_the_text_that_the_tokenizers_package_makes_of_them),
         cmocka_unit_test(merges_as_pairs_and_as_strings_mean_the_same),
         cmocka_unit_test(the_post_processor_frames_the_text),
         cmocka_unit_test(the_lowest_rank_merges_first_and_then_the_leftmost),
