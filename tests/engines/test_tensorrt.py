@@ -245,6 +245,10 @@ def test_receipts_have_plausible_counts_and_ordered_times():
             r = streamed[0, i]
             assert len(r["token_ns"]) == OUT and r["token_ns"] == sorted(r["token_ns"])
             assert r["output_ids"] == receipts[0, i]["output_ids"]
+        w.call("run_inference", **{"pass": 0}, indices=[0], repeats=1, stream=False, text=True)
+        (r,) = w.take("request")
+        assert r["output_ids"] and "output_text" not in r, "the model has no tokenizer"
+        assert [x["level"] for x in w.take("log") if "has no tokenizer" in x["text"]] == ["warning"]
         assert w.call("run_warmup_prompt", index=0)["latency_ms"] > 0
         assert w.loaded["model"]["num_kv_heads"] == 2 and w.loaded["model"]["head_size"] == 64
 
