@@ -360,6 +360,7 @@ static struct llem_value *pass_params(struct check *c, int pass, const int *indi
     llem_set(a, params, "indices", list);
     llem_set(a, params, "repeats", llem_int(a, repeats));
     llem_set(a, params, "stream", llem_bool(a, stream));
+    llem_set(a, params, "text", llem_bool(a, false));
     return params;
 }
 

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/tap.sh"
 
 # Run llem in a terminal of COLUMNS columns, and replay what it wrote: $tmp/screen has the lines as they stand
-# at the end (Ctrl-C is typed once INTERRUPT is seen), $tmp/raw the bytes, $tmp/longest the widest line that ever stood there.
+# at the end (Ctrl-C is typed once INTERRUPT is seen and its line is whole), $tmp/raw the bytes, $tmp/longest the widest line that ever stood there.
 show() { # COLUMNS ARGUMENT...
     local columns=$1
     shift
@@ -28,7 +28,7 @@ while True:
     if not data:
         break
     raw += data
-    if interrupt and interrupt in raw:
+    if interrupt and interrupt in raw and raw.endswith(b"\r"):
         os.write(fd, b"\x03")
         interrupt = b""
 status = os.waitpid(pid, 0)[1]
