@@ -15,6 +15,7 @@
 const struct llem_variable llem_variables[] = {
     { "LLEM_PROGRAM", LLEM_TYPE_STRING, .help = "the llem program that runs experiments" },
     { "LLEM_DATA_DIR", LLEM_TYPE_STRING, .help = "where engines, datasets and the sample model are" },
+    { "LLEM_LIBRARY", LLEM_TYPE_STRING, .help = "the libllem that the Python package loads" },
     { "LLEM_PLUGIN_PATH", LLEM_TYPE_STRING, .help = "folders with engines of others, separated by colons" },
     { "LLEM_OUTPUT_DIR", LLEM_TYPE_STRING, .row = "output.results_dir", .help = "directory for results" },
     { "LLEM_SAVE_TIMESERIES", LLEM_TYPE_BOOL, .row = "output.save_timeseries", .help = "write timeseries.parquet" },
