@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import _llem
+
+_llem.check()
 __all__ = ["__version__"]
 
 
