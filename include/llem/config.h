@@ -32,6 +32,12 @@ typedef struct llem_setting {
  */
 LLEM_API llem_errcode llem_config_load(llem_config **out, llem_ctx *ctx, const char *path,
                                        const llem_setting *settings, size_t count, llem_error *err);
+/* The same of a JSON text in place of the file. name stands where a file's would, in errors and in
+ * what is recorded; paths in it are relative to the working directory. */
+LLEM_API llem_errcode llem_config_from_json(llem_config **out, llem_ctx *ctx, const char *text,
+                                            size_t len, const char *name,
+                                            const llem_setting *settings, size_t count,
+                                            llem_error *err);
 LLEM_API void llem_config_free(llem_config *c); /* NULL is allowed */
 
 /* 16 hex digits: measurement_config_hash. Borrowed. */
@@ -46,6 +52,19 @@ LLEM_API char *llem_config_origin(const llem_config *c, const char *path);
 /* All errors of the last failed load need more room than llem_error has: the whole text, one a
  * line. Borrowed from ctx until its next load; "" if the last load succeeded. */
 LLEM_API const char *llem_config_errors(const llem_ctx *ctx);
+
+/* One of them. Strings are never NULL. */
+typedef struct llem_config_problem {
+    const char
+        *path; /* the setting it is about, "task.dataset.n_prompts"; "" = none in particular */
+    const char *text; /* a whole sentence */
+    const char *file; /* or where a setting came from ("-m"); "" = nowhere */
+    int line, column; /* 1-based; 0 = not about a place in a file */
+} llem_config_problem;
+
+/* The same one by one: *count of them, borrowed from ctx until its next load; NULL if there are
+ * none. */
+LLEM_API const llem_config_problem *llem_config_problems(const llem_ctx *ctx, size_t *count);
 
 /* A setting of the user's configuration file, or of the variable above it, such as "ui.log_level",
  * as JSON, to free(); NULL if there is no such setting or the file cannot be read (llem_config_load

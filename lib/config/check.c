@@ -14,8 +14,10 @@
 
 /* ---- diagnostics -------------------------------------------------------------------------- */
 
-__attribute__((format(printf, 5, 0))) static void
-add_diag(struct llem__diags *d, const char *file, int line, int column, const char *fmt, va_list ap)
+__attribute__((format(printf, 6, 0))) static void add_diag(struct llem__diags *d,
+                                                           const struct llem_value *about,
+                                                           const char *file, int line, int column,
+                                                           const char *fmt, va_list ap)
 {
     struct llem_buf b = LLEM_BUF_INIT(4096);
 
@@ -38,6 +40,10 @@ add_diag(struct llem__diags *d, const char *file, int line, int column, const ch
         .file = file,
         .line = line,
         .column = column,
+        .about = about,
+        .path = d->key
+                    ? llem_arena_printf(d->a, "%s%s%s", d->section, *d->section ? "." : "", d->key)
+                    : NULL,
         .order = d->count,
         .text = llem_arena_strdup(d->a, b.data),
     };
@@ -52,7 +58,7 @@ void llem__diag_at(struct llem__diags *d, const char *file, int line, int column
     va_list ap;
 
     va_start(ap, fmt);
-    add_diag(d, file, line, column, fmt, ap);
+    add_diag(d, NULL, file, line, column, fmt, ap);
     va_end(ap);
 }
 
@@ -61,8 +67,56 @@ void llem__diag(struct llem__diags *d, const struct llem_value *v, const char *f
     va_list ap;
 
     va_start(ap, fmt);
-    add_diag(d, v ? v->file : NULL, v ? v->line : 0, v ? v->column : 0, fmt, ap);
+    add_diag(d, v, v ? v->file : NULL, v ? v->line : 0, v ? v->column : 0, fmt, ap);
     va_end(ap);
+}
+
+/* The keys that lead from a tree to a value in it; an element of a list has its place instead. */
+struct trail {
+    struct {
+        const char *key;
+        size_t place;
+    } steps[LLEM__YAML_MAX_DEPTH + 8]; /* settings and variables add no depth to speak of */
+    size_t count;
+};
+
+static bool find_value(struct trail *t, const struct llem_value *tree,
+                       const struct llem_value *about)
+{
+    if (tree == about)
+        return true;
+    if ((tree->kind != LLEM_MAP && tree->kind != LLEM_LIST) || t->count == LLEM_COUNT(t->steps))
+        return false;
+    t->count++;
+    for (size_t i = 0; i < tree->count; i++) {
+        t->steps[t->count - 1].key = tree->kind == LLEM_MAP ? tree->keys[i] : NULL;
+        t->steps[t->count - 1].place = i;
+        if (find_value(t, tree->items[i], about))
+            return true;
+    }
+    t->count--;
+    return false;
+}
+
+void llem__diags_locate(struct llem__diags *d, const struct llem_value *tree)
+{
+    for (size_t i = 0; i < d->count; i++) {
+        struct llem__diag *one = &d->items[i];
+        struct llem_buf path = LLEM_BUF_INIT(1 << 16);
+        struct trail t = { .count = 0 };
+
+        if (one->path || !one->about || !find_value(&t, tree, one->about))
+            continue;
+        for (size_t k = 0; k < t.count; k++) {
+            llem_buf_adds(&path, k ? "." : "");
+            if (t.steps[k].key)
+                llem_buf_adds(&path, t.steps[k].key);
+            else
+                llem_buf_addf(&path, "%zu", t.steps[k].place);
+        }
+        one->path = llem_arena_strdup(d->a, path.data);
+        llem_buf_done(&path);
+    }
 }
 
 static int compare_diags(const void *x, const void *y)
@@ -824,6 +878,8 @@ static struct llem_value *check_section(struct llem__check *c, const char *secti
         const struct llem_value *item = map->items[i];
         const struct llem_row *row = child_row(c, section, key);
 
+        c->diags->section = section;
+        c->diags->key = key;
         if (!row && open) {
             struct llem_row extra = { .path = llem_arena_printf(c->a, "%s.%s", section, key) };
             extra_key(c, section, key);
@@ -861,7 +917,10 @@ static struct llem_value *check_section(struct llem__check *c, const char *secti
 
 struct llem_value *llem__check_layer(struct llem__check *c, const struct llem_value *layer)
 {
-    return check_section(c, "", false, layer);
+    struct llem_value *out = check_section(c, "", false, layer);
+
+    c->diags->key = NULL;
+    return out;
 }
 
 /* ---- between settings --------------------------------------------------------------------- */
@@ -943,10 +1002,13 @@ static void check_passthrough(struct llem__check *c, const struct llem_value *tr
         if (!row || (row->flags & LLEM_ROW_STUDY))
             continue;
         key_place(c, extra->items[i], &line, &column);
+        c->diags->section = "passthrough_kwargs";
+        c->diags->key = extra->keys[i];
         llem__diag_at(c->diags, extra->items[i]->file, line, column,
                       "passthrough_kwargs must not hold \"%s\", which is a setting of its own; "
                       "write it at the top level",
                       extra->keys[i]);
+        c->diags->key = NULL;
     }
 }
 

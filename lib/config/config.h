@@ -101,10 +101,18 @@ struct llem_config {
     char hash[17];             /* measurement_config_hash */
 };
 
+/* What a configuration is read from: a file; a JSON text, which path then only
+ * names; or nothing. */
+struct llem_config_source {
+    const char *path, *text; /* NULL = none */
+    size_t len;
+};
+
 /* llem_config_load with the schema at hand; lib/engine supplies the one of the registered engines.
  */
 llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
-                                   const struct llem_schema *schema, const char *path,
+                                   const struct llem_schema *schema,
+                                   const struct llem_config_source *source,
                                    const llem_setting *settings, size_t count, llem_error *err);
 /* The engine's name, "transformers" unless the configuration says otherwise. */
 const char *llem_config_engine(const struct llem_config *c);

@@ -46,10 +46,13 @@ struct llem__diags {
     struct llem__diag {
         const char *file; /* or "-m", "LLEM_...": the origin of a setting; NULL = none */
         int line, column; /* 0 = not about a file */
+        const struct llem_value *about; /* NULL = unknown */
+        const char *path;               /* of the setting, where it is known; else NULL */
         size_t order;
         const char *text; /* a whole sentence */
     } * items;
     size_t count, cap;
+    const char *section, *key; /* of the layer's setting that is looked at; NULL = none */
     bool truncated;
 };
 
@@ -62,8 +65,11 @@ llem__diag_at(struct llem__diags *d, const char *file, int line, int column, con
 const char *llem__diags_text(struct llem__diags *d);
 /* Fill err from the list: one error with its place, several as lines. LLEM_OK if there are none. */
 llem_errcode llem__diags_error(struct llem__diags *d, llem_error *err);
-/* What llem_config_errors() returns from now on; copied, NULL = nothing. */
-void llem__keep_errors(llem_ctx *ctx, const char *text);
+/* What llem_config_errors() and llem_config_problems() return from now on; copied, NULL = nothing.
+ */
+void llem__keep_errors(llem_ctx *ctx, struct llem__diags *d);
+/* Find the paths of the settings that errors are about in the tree that they were found in. */
+void llem__diags_locate(struct llem__diags *d, const struct llem_value *tree);
 
 /* ---- schemas ------------------------------------------------------------------------------ */
 

@@ -16,18 +16,67 @@
 
 /* ---- errors of the last load -------------------------------------------------------------- */
 
-void llem__keep_errors(llem_ctx *ctx, const char *text)
+struct errors {
+    struct llem_arena arena;
+    const char *text;
+    llem_config_problem *items;
+    size_t count;
+};
+
+static void free_errors(void *data)
 {
-    ctx->slots[LLEM_SLOT_CONFIG_ERRORS].free = free;
-    free(ctx->slots[LLEM_SLOT_CONFIG_ERRORS].data);
-    ctx->slots[LLEM_SLOT_CONFIG_ERRORS].data = text ? strdup(text) : NULL;
+    struct errors *e = data;
+
+    if (!e)
+        return;
+    llem_arena_done(&e->arena);
+    free(e);
+}
+
+static const char *kept(struct llem_arena *a, const char *text)
+{
+    const char *copy = llem_arena_strdup(a, text ? text : "");
+
+    return copy ? copy : "";
+}
+
+void llem__keep_errors(llem_ctx *ctx, struct llem__diags *d)
+{
+    struct errors *e = d ? calloc(1, sizeof(*e)) : NULL;
+
+    if (e) {
+        e->text = kept(&e->arena, llem__diags_text(d)); /* sorts */
+        e->items = llem_arena_calloc(&e->arena, d->count, sizeof(*e->items));
+        for (size_t i = 0; e->items && i < d->count; i++, e->count++) {
+            const struct llem__diag *one = &d->items[i];
+
+            e->items[i] = (llem_config_problem){
+                .path = kept(&e->arena, one->path),
+                .text = kept(&e->arena, one->text),
+                .file = kept(&e->arena, one->file),
+                .line = one->line,
+                .column = one->column,
+            };
+        }
+    }
+    free_errors(ctx->slots[LLEM_SLOT_CONFIG_ERRORS].data);
+    ctx->slots[LLEM_SLOT_CONFIG_ERRORS].free = free_errors;
+    ctx->slots[LLEM_SLOT_CONFIG_ERRORS].data = e;
 }
 
 const char *llem_config_errors(const llem_ctx *ctx)
 {
-    const char *text = ctx ? ctx->slots[LLEM_SLOT_CONFIG_ERRORS].data : NULL;
+    const struct errors *e = ctx ? ctx->slots[LLEM_SLOT_CONFIG_ERRORS].data : NULL;
 
-    return text ? text : "";
+    return e ? e->text : "";
+}
+
+const llem_config_problem *llem_config_problems(const llem_ctx *ctx, size_t *count)
+{
+    const struct errors *e = ctx ? ctx->slots[LLEM_SLOT_CONFIG_ERRORS].data : NULL;
+
+    *count = e ? e->count : 0;
+    return e && e->count ? e->items : NULL;
 }
 
 /* The errors of a step that stops at its first, as the list would show it. */
@@ -58,8 +107,10 @@ static struct llem_value *user_layer(llem_ctx *ctx, struct llem_arena *a, llem_e
     return layer;
 }
 
-static struct llem_value *file_layer(struct llem__check *c, const char *path, bool *stop)
+static struct llem_value *file_layer(struct llem__check *c, const struct llem_config_source *source,
+                                     bool *stop)
 {
+    const char *path = source->path;
     struct llem__keys *keys = llem_arena_alloc(c->a, sizeof(*keys));
     struct llem_value *root = NULL;
     llem_error e = { 0 };
@@ -68,7 +119,10 @@ static struct llem_value *file_layer(struct llem__check *c, const char *path, bo
     *stop = true;
     if (!keys)
         return llem_map(c->a);
-    rc = llem__yaml_load(c->a, &root, keys, path, &e);
+    if (source->text)
+        rc = llem__yaml_read(c->a, &root, keys, source->text, source->len, path, true, &e);
+    else
+        rc = llem__yaml_load(c->a, &root, keys, path, &e);
     if (rc < 0) {
         if (rc == LLEM_ENOMEM)
             c->a->oom = true;
@@ -273,6 +327,8 @@ static bool model_was_given(const struct llem_setting *settings, size_t count)
 
 static void check_model(struct llem__check *c, const struct llem_value *tree, const char *path)
 {
+    size_t before = c->diags->count;
+
     static const char examples[] =
         "llem run examples/quickstart.yaml, or llem run -m gpt2 -e cpu -d builtin";
 
@@ -290,14 +346,18 @@ static void check_model(struct llem__check *c, const struct llem_value *tree, co
             c->diags, NULL, 0, 0,
             "there is nothing to run: name a configuration file or a model, for example %s",
             examples);
+    if (c->diags->count > before)
+        c->diags->items[before].path = "task.model";
 }
 
 llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
-                                   const struct llem_schema *schema, const char *path,
+                                   const struct llem_schema *schema,
+                                   const struct llem_config_source *source,
                                    const llem_setting *settings, size_t count, llem_error *err)
 {
     enum { USER, FILE_, ENVIRONMENT, SETTINGS, LAYERS };
-    struct llem_value *layers[LAYERS], *merged;
+    struct llem_value *layers[LAYERS], *merged = NULL;
+    const char *path = source->path;
     struct llem__diags diags = { 0 };
     struct llem__check check = { .schema = schema, .ctx = ctx };
     const struct llem__keys *file_keys;
@@ -315,7 +375,7 @@ llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
     cwd = getcwd(NULL, 0);
     c->cwd = llem_arena_strdup(&c->arena, cwd ? cwd : "/");
     c->path = llem_arena_strdup(&c->arena, path);
-    c->dir = path ? absolute_dir(&c->arena, c->cwd, path) : NULL;
+    c->dir = path && !source->text ? absolute_dir(&c->arena, c->cwd, path) : NULL;
 
     rc = llem_variables_check(ctx, err);
     if (rc < 0)
@@ -323,7 +383,7 @@ llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
     layers[USER] = user_layer(ctx, &c->arena, &rc, err);
     if (rc < 0)
         goto done;
-    layers[FILE_] = path ? file_layer(&check, path, &stop) : llem_map(&c->arena);
+    layers[FILE_] = path ? file_layer(&check, source, &stop) : llem_map(&c->arena);
     if (stop)
         goto report;
     layers[ENVIRONMENT] = llem__variables_layer(ctx, &c->arena, &diags, false);
@@ -352,9 +412,13 @@ llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
     llem__check_cross(&check, c->tree);
 
 report:
+    if (merged)
+        llem__diags_locate(&diags, merged);
+    if (c->tree)
+        llem__diags_locate(&diags, c->tree);
     rc = llem__diags_error(&diags, err);
     if (rc < 0)
-        llem__keep_errors(ctx, llem__diags_text(&diags));
+        llem__keep_errors(ctx, &diags);
     else if (!c->arena.oom)
         llem_config_hash(schema, c->tree, c->hash);
     /* What was found wrong without memory may be wrong itself. */
@@ -370,7 +434,7 @@ done:
             struct llem_arena a = LLEM_ARENA_INIT;
             struct llem__diags d = { .a = &a };
             add_error(&d, err);
-            llem__keep_errors(ctx, llem__diags_text(&d));
+            llem__keep_errors(ctx, &d);
             llem_arena_done(&a);
         }
         llem_config_free(c);

@@ -117,7 +117,7 @@ static llem_errcode load(llem_ctx *ctx, struct user *u, llem_error *err)
     }
     rc = llem__diags_error(&diags, err);
     if (rc < 0)
-        llem__keep_errors(ctx, llem__diags_text(&diags));
+        llem__keep_errors(ctx, &diags);
     if (rc == LLEM_OK && u->arena.oom)
         rc = llem_fail(err, LLEM_ENOMEM, "out of memory for the user's configuration");
     return rc;

@@ -196,7 +196,7 @@ llem_errcode llem_variables_check(llem_ctx *ctx, llem_error *err)
         warn_of_unknown(ctx, &a);
     rc = llem__diags_error(&diags, err);
     if (rc < 0)
-        llem__keep_errors(ctx, llem__diags_text(&diags));
+        llem__keep_errors(ctx, &diags);
     llem_arena_done(&a);
     return rc;
 }

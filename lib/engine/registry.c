@@ -339,10 +339,22 @@ llem_errcode llem_ctx_schema(llem_ctx *ctx, const struct llem_schema **out, llem
 llem_errcode llem_config_load(llem_config **out, llem_ctx *ctx, const char *path,
                               const llem_setting *settings, size_t count, llem_error *err)
 {
+    const struct llem_config_source source = { .path = path };
     const struct llem_schema *schema;
     llem_errcode rc = llem_ctx_schema(ctx, &schema, err);
 
-    return rc < 0 ? rc : llem_config_load_with(out, ctx, schema, path, settings, count, err);
+    return rc < 0 ? rc : llem_config_load_with(out, ctx, schema, &source, settings, count, err);
+}
+
+llem_errcode llem_config_from_json(llem_config **out, llem_ctx *ctx, const char *text, size_t len,
+                                   const char *name, const llem_setting *settings, size_t count,
+                                   llem_error *err)
+{
+    const struct llem_config_source source = { .path = name, .text = text, .len = len };
+    const struct llem_schema *schema;
+    llem_errcode rc = llem_ctx_schema(ctx, &schema, err);
+
+    return rc < 0 ? rc : llem_config_load_with(out, ctx, schema, &source, settings, count, err);
 }
 
 llem_errcode llem_config_schema(char **out, llem_ctx *ctx, llem_error *err)

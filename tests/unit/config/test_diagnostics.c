@@ -148,6 +148,78 @@ static void files_that_cannot_be_read_are_named(void **state)
     assert_contains(f->err.msg, "larger than 4 MiB");
 }
 
+static void assert_problem(struct fixture *f, size_t index, const char *path, int line,
+                           const char *part)
+{
+    size_t count;
+    const llem_config_problem *problems = llem_config_problems(f->ctx, &count);
+
+    assert_true(index < count);
+    assert_string_equal(problems[index].path, path);
+    assert_int_equal(problems[index].line, line);
+    assert_contains(problems[index].text, part);
+}
+
+static llem_errcode from_json(struct fixture *f, const char *text)
+{
+    return llem_config_from_json(&f->config, f->ctx, text, strlen(text), "object", NULL, 0,
+                                 &f->err);
+}
+
+static void every_error_tells_its_setting(void **state)
+{
+    struct fixture *f = *state;
+    size_t count;
+
+    assert_int_equal(load(f,
+                          put(f, "a.yaml",
+                              "task:\n  model: gpt2\n  dataset: {n_prompts: 0, odd: 1}\n"
+                              "engine: vllm\nvllm: {sampling: {temperature: 3}}\n"
+                              "passthrough_kwargs: {a.b: 1, lora: {}}\nlora: {}\n"),
+                          NULL),
+                     LLEM_ECONFIG);
+    (void)llem_config_problems(f->ctx, &count);
+    assert_int_equal(count, 5);
+    assert_problem(f, 0, "task.dataset.n_prompts", 3, "at least 1");
+    assert_problem(f, 1, "task.dataset.odd", 3, "unknown key");
+    assert_problem(f, 2, "vllm.sampling.temperature", 5, "between 0 and 2");
+    assert_problem(f, 3, "passthrough_kwargs.lora", 6, "a setting of its own");
+    assert_problem(f, 4, "lora", 7, "exactly one");
+    must_load(f, load(f, put(f, "b.yaml", "task: {model: gpt2}\n"), NULL));
+    assert_null(llem_config_problems(f->ctx, &count));
+    assert_int_equal(count, 0);
+}
+
+static void settings_and_what_is_missing_tell_their_setting_too(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(load(f, put(f, "a.yaml", "engine: cpu\n"), "cpu.batch_size=none", NULL),
+                     LLEM_ECONFIG);
+    assert_problem(f, 0, "task.model", 1, "missing");
+    assert_problem(f, 1, "cpu.batch_size", 0, "whole number");
+}
+
+static void a_text_is_read_as_a_file_is(void **state)
+{
+    struct fixture *f = *state;
+    char hash[17];
+
+    must_load(f, load(f, put(f, "a.yaml", "task: {model: gpt2, random_seed: 7}\n"), NULL));
+    snprintf(hash, sizeof(hash), "%s", llem_config_hash_hex(f->config));
+    renew(f);
+    must_load(f, from_json(f, "{\"task\": {\"model\": \"gpt2\", \"random_seed\": 7}}"));
+    assert_string_equal(llem_config_hash_hex(f->config), hash);
+    renew(f);
+    assert_int_equal(from_json(f, "{\"task\": {\"model\": \"gpt2\"}, \"engin\": 1}"), LLEM_ECONFIG);
+    assert_problem(f, 0, "engin", 1, "did you mean \"engine\"");
+    assert_string_equal(f->err.file, "object");
+    /* Words that only YAML reads are no JSON. */
+    assert_int_equal(from_json(f, "{task: {model: gpt2}}"), LLEM_ECONFIG);
+    assert_int_equal(from_json(f, "[]"), LLEM_ECONFIG);
+    assert_problem(f, 0, "", 1, "must be a map");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -159,6 +231,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_good_load_forgets_the_errors_of_the_last, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(files_that_cannot_be_read_are_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(every_error_tells_its_setting, setup, teardown),
+        cmocka_unit_test_setup_teardown(settings_and_what_is_missing_tell_their_setting_too, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_text_is_read_as_a_file_is, setup, teardown),
     };
 
     return cmocka_run_group_tests_name("diagnostics", tests, NULL, NULL);
