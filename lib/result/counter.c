@@ -626,6 +626,6 @@ void llem__estimate_alias(struct llem__estimate *e, struct llem_arena *a,
             sum += (y[k] - y[k - 1]) * (y[k] - y[k - 1]);
         e->u_alias_j = t1_s * sqrt(sum / (2 * (double)(n - 1)) * blind / (double)n);
     }
-    e->u_stat_j = hypot(e->u_stat_j, e->u_alias_j);
-    e->u_window_j = hypot(e->u_window_j, e->u_alias_j);
+    e->u_stat_j = llem__quadrature(e->u_stat_j, e->u_alias_j);
+    e->u_window_j = llem__quadrature(e->u_window_j, e->u_alias_j);
 }

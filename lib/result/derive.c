@@ -10,6 +10,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/result/reasons.h"
+#include "lib/result/stats.h"
 
 void llem__put_real(struct llem__derive *x, struct llem_value *map, const char *key, double v)
 {
@@ -142,7 +143,8 @@ struct llem_value *llem__quantity(struct llem__derive *x, const char *path, stru
     llem__put_real(x, o, "u_sys", valid ? q.u_sys : (double)NAN);
     ci = llem_null(x->a);
     if (valid && isfinite(q.u_stat)) {
-        double half = 1.959963984540054 * (isfinite(q.u_sys) ? hypot(q.u_stat, q.u_sys) : q.u_stat);
+        double half = 1.959963984540054 *
+                      (isfinite(q.u_sys) ? llem__quadrature(q.u_stat, q.u_sys) : q.u_stat);
 
         ci = llem_list(x->a);
         llem_append(x->a, ci, llem_real(x->a, q.v - half));

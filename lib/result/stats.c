@@ -36,6 +36,11 @@ double llem__population_sd(const double *x, size_t n)
     return n ? sqrt(squares(x, n) / (double)n) : (double)NAN;
 }
 
+double llem__quadrature(double a, double b)
+{
+    return sqrt(a * a + b * b);
+}
+
 static int compare(const void *a, const void *b)
 {
     const double *x = a, *y = b;

@@ -15,6 +15,9 @@ void llem__sort(double *x, size_t n);
 /* Of sorted values, q in 0..1, with linear interpolation between neighbours (as numpy's default).
  */
 double llem__quantile(const double *sorted, size_t n, double q);
+/* Root of the sum of squares. Not hypot(): its last digit depends on the version of the C library,
+ * and verify compares what two machines computed. */
+double llem__quadrature(double a, double b);
 double llem__median(double *x, size_t n); /* sorts x */
 /* Variance of the mean of a series whose values depend on each other: s^2 (1 + 2 sum rho_k) / n,
  * summed up to the first autocorrelation that is not positive and at most n/4 lags. */

@@ -457,6 +457,7 @@ static void statistics_agree_with_known_answers(void **state)
     assert_true(fabs(llem__quantile(x, 4, 0.95) - 3.85) < 1e-15);
     assert_true(llem__quantile(x, 4, 0) == 1 && llem__quantile(x, 4, 1) == 4);
     assert_true(isnan(llem__quantile(x, 0, 0.5)) && isnan(llem__sd(x, 1)));
+    assert_true(llem__quadrature(3, -4) == 5 && isnan(llem__quadrature(1, NAN)));
     assert_true(llem__fit(&f, t, y, 5, 3));
     assert_true(fabs(f.c[0]) < 1e-9 && fabs(f.c[1]) < 1e-9 && fabs(f.c[2] - 1) < 1e-9);
     assert_false(llem__fit(&f, t, y, 1, 2));
