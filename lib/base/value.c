@@ -364,7 +364,9 @@ static void merge_into(struct copying *c, struct llem_value *to, const struct ll
     for (i = 0; i < over->count && !c->a->oom; i++) {
         struct llem_value *old = llem_get(to, over->keys[i]);
 
-        if (old && old->kind == LLEM_MAP && over->items[i]->kind == LLEM_MAP) {
+        if (over->items[i]->source == LLEM_TAG_UNSET) {
+            llem_unset(to, over->keys[i]);
+        } else if (old && old->kind == LLEM_MAP && over->items[i]->kind == LLEM_MAP) {
             merge_into(c, old, over->items[i]);
             copy_place(c, old, over->items[i]);
         } else {

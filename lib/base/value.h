@@ -25,6 +25,9 @@ enum llem_source {
     LLEM_FROM_ENVIRONMENT, /* a LLEM_ variable */
     LLEM_FROM_FLAG,        /* the command line, or a keyword argument of the API */
     LLEM_FROM_SWEEP,
+    /* Tags of a file, until its values are marked with where they came from. */
+    LLEM_TAG_UNSET,   /* `!unset`, a null: removes the key that a lower layer has */
+    LLEM_TAG_LITERAL, /* `!literal [...]`: the list itself, not its items one by one */
 };
 
 struct llem_value {
@@ -81,7 +84,8 @@ struct llem_value *llem_at(const struct llem_value *root, const char *path);
 struct llem_value *llem_set_at(struct llem_arena *a, struct llem_value *root, const char *path,
                                struct llem_value *v);
 struct llem_value *llem_copy(struct llem_arena *a, const struct llem_value *v); /* deep */
-/* Deep merge of `over` into a copy of `base`: maps merge, anything else (null too) replaces. */
+/* Deep merge of `over` into a copy of `base`: maps merge, LLEM_TAG_UNSET removes, anything else
+ * (null too) replaces. */
 struct llem_value *llem_merge(struct llem_arena *a, const struct llem_value *base,
                               const struct llem_value *over);
 bool llem_equal(const struct llem_value *a, const struct llem_value *b); /* kinds must agree */

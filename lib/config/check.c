@@ -247,7 +247,8 @@ static const char *show_bound(struct llem_arena *a, double d)
 
 void llem__mark(struct llem_value *v, enum llem_source source, const char *file)
 {
-    v->source = (uint8_t)source;
+    if (v->source != LLEM_TAG_UNSET)
+        v->source = (uint8_t)source;
     if (file) {
         v->file = file;
         v->line = v->column = 0;
@@ -764,8 +765,8 @@ static const char *meant(struct llem__check *c, const char *section, const char 
     return near ? moved_to(c, section, near) : NULL;
 }
 
-static void key_place(const struct llem__check *c, const struct llem_value *v, int *line,
-                      int *column)
+void llem__key_place(const struct llem__check *c, const struct llem_value *v, int *line,
+                     int *column)
 {
     *line = v->line;
     *column = v->column;
@@ -811,19 +812,19 @@ static void unknown_key(struct llem__check *c, const char *section, const char *
 {
     struct llem_value name = { .kind = LLEM_STRING, .s = key, .len = strlen(key) };
     const char *shown = llem__show(c->a, &name), *near;
+    struct llem__diags *d = c->unknown ? c->unknown : c->diags;
     int line, column;
     bool moved;
 
-    key_place(c, v, &line, &column);
+    llem__key_place(c, v, &line, &column);
     for (size_t i = 0; !*section && i < LLEM_COUNT(elsewhere); i++) {
         if (strcmp(elsewhere[i].key, key) == 0) {
-            llem__diag_at(c->diags, v->file, line, column, "the key %s %s", shown,
-                          elsewhere[i].sentence);
+            llem__diag_at(d, v->file, line, column, "the key %s %s", shown, elsewhere[i].sentence);
             return;
         }
     }
     if (!*section && strchr(key, '.') && llem_schema_find(c->schema, key)) {
-        llem__diag_at(c->diags, v->file, line, column,
+        llem__diag_at(d, v->file, line, column,
                       "unknown key %s; in a file, write %s below its section", shown,
                       llem__leaf(key));
         return;
@@ -834,14 +835,14 @@ static void unknown_key(struct llem__check *c, const char *section, const char *
     if (near && !*section && (strcmp(near, "task") == 0 || strcmp(near, "task.model") == 0))
         remember_bad(c, "task.model");
     if (near && moved)
-        llem__diag_at(c->diags, v->file, line, column, "unknown key %s%s%s; write it as %s", shown,
-                      in, section, near);
+        llem__diag_at(d, v->file, line, column, "unknown key %s%s%s; write it as %s", shown, in,
+                      section, near);
     else if (near)
-        llem__diag_at(c->diags, v->file, line, column, "unknown key %s%s%s; did you mean \"%s\"?",
-                      shown, in, section, near);
+        llem__diag_at(d, v->file, line, column, "unknown key %s%s%s; did you mean \"%s\"?", shown,
+                      in, section, near);
     else
-        llem__diag_at(c->diags, v->file, line, column, "unknown key %s%s%s; the keys there are %s",
-                      shown, in, *section ? section : " at the top level", children(c, section));
+        llem__diag_at(d, v->file, line, column, "unknown key %s%s%s; the keys there are %s", shown,
+                      in, *section ? section : " at the top level", children(c, section));
 }
 
 /* An extra key of an open section is kept; a likely slip is told. */
@@ -891,10 +892,14 @@ static struct llem_value *check_section(struct llem__check *c, const char *secti
             unknown_key(c, section, key, item);
             continue;
         }
+        if (item->source == LLEM_TAG_UNSET) {
+            llem_set(c->a, out, key, llem_copy(c->a, item));
+            continue;
+        }
         /* The place of a section, a map or nothing is best told by its key. */
         struct llem_value at_key = *item;
         if (item->line && (item->kind == LLEM_MAP || item->kind == LLEM_NULL))
-            key_place(c, item, &at_key.line, &at_key.column);
+            llem__key_place(c, item, &at_key.line, &at_key.column);
         if (row->type == LLEM_TYPE_SECTION && item->kind == LLEM_MAP) {
             v = check_section(c, row->path, row->flags & LLEM_ROW_OPEN, &at_key);
         } else if (strcmp(row->path, "task.dataset") == 0 && item->kind == LLEM_STRING) {
@@ -1001,7 +1006,7 @@ static void check_passthrough(struct llem__check *c, const struct llem_value *tr
         int line = 0, column = 0;
         if (!row || (row->flags & LLEM_ROW_STUDY))
             continue;
-        key_place(c, extra->items[i], &line, &column);
+        llem__key_place(c, extra->items[i], &line, &column);
         c->diags->section = "passthrough_kwargs";
         c->diags->key = extra->keys[i];
         llem__diag_at(c->diags, extra->items[i]->file, line, column,

@@ -130,6 +130,47 @@ void llem_config_resolved_hash(const struct llem_schema *s, const struct llem_va
 void llem_study_design_hash(const struct llem_schema *s, const struct llem_value *const *trees,
                             size_t count, char hex16[17]);
 
+/* ---- studies ------------------------------------------------------------------------------ */
+
+/* The settings of a study itself: study_execution, runners, images. */
+extern const struct llem_row llem_study_rows[]; /* ends with path NULL */
+
+/*
+ * The cells that a study file declares, in order: engine by engine those of the sweep, then the
+ * explicit experiments. A cell is not kept but made when asked for, out of the tree that its block
+ * shares and one value of each axis.
+ */
+struct llem_sweep {
+    struct llem_arena arena;
+    const struct llem_schema *schema;
+    llem_ctx *ctx;
+    struct llem_value *study;  /* every row of llem_study_rows */
+    struct llem_value *output; /* as in llem_config */
+    const char *path, *dir, *cwd;
+    const struct llem__block *blocks;
+    size_t n_blocks;
+    size_t n_axes, n_groups; /* as written; a cell has those of its engine */
+    size_t count;            /* of cells */
+};
+
+enum { LLEM_SWEEP_MAX_CELLS = 1000000 };
+
+/* True if the file holds a map with `sweep` or `experiments`, whatever is wrong with it besides. */
+bool llem_is_study(const char *path);
+/* Read and expand. Errors of the file, of keys and of what all cells share are this call's; what is
+ * wrong with one value of an axis or one explicit experiment is the cell's. */
+llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,
+                             const struct llem_schema *schema, const char *path,
+                             const llem_setting *settings, size_t count, llem_error *err);
+void llem_sweep_free(struct llem_sweep *s);
+/* The cell's complete tree in the arena, sharing nodes with the sweep and living as long as both.
+ * *errors: NULL, or all that is wrong with it, one a line. NULL without memory. */
+const struct llem_value *llem_sweep_cell(const struct llem_sweep *s, size_t index,
+                                         struct llem_arena *a, const char **errors);
+/* "task.dataset.n_prompts=50, transformers.dtype=float16": what tells the cell from its neighbours;
+ * "" for an explicit experiment. */
+const char *llem_sweep_label(const struct llem_sweep *s, size_t index, struct llem_arena *a);
+
 /* ---- user configuration and variables ----------------------------------------------------- */
 
 /* The user's config file with defaults filled in, as a tree with provenance; loaded once per

@@ -102,6 +102,7 @@ struct llem__check {
     const struct llem_schema *schema;
     struct llem_arena *a;
     struct llem__diags *diags;
+    struct llem__diags *unknown;   /* where unknown keys are told; NULL: with the others */
     const struct llem__keys *keys; /* NULL: positions of the values */
     llem_ctx *ctx;                 /* for warnings; NULL = none */
     const char *engine;            /* the engine in force, for hints; NULL = not known */
@@ -121,8 +122,35 @@ struct llem_value *llem__check_value(struct llem__check *c, const struct llem_ro
 void llem__check_cross(struct llem__check *c, const struct llem_value *tree);
 /* How a value is shown in a sentence: 5, "gpt2", null, a list. */
 const char *llem__show(struct llem_arena *a, const struct llem_value *v);
+/* Where the key of v stands, as far as that is known. */
+void llem__key_place(const struct llem__check *c, const struct llem_value *v, int *line,
+                     int *column);
 /* Mark a whole tree as coming from one place; file NULL leaves places as they are. */
 void llem__mark(struct llem_value *v, enum llem_source source, const char *file);
+
+/* ---- layers (docs/configuration.md) -------------------------------------------------------- */
+
+/* What the user's configuration says about experiments. */
+struct llem_value *llem__user_layer(llem_ctx *ctx, struct llem_arena *a, llem_errcode *rc,
+                                    llem_error *err);
+/* A file that must hold a map, and its keys into c->keys; false: c->diags says why there is none.
+ */
+bool llem__file_layer(struct llem__check *c, const struct llem_config_source *source,
+                      struct llem_value **out);
+struct llem_value *llem__settings_layer(struct llem__check *c, const llem_setting *settings,
+                                        size_t count);
+/* Give maps made on the way to a setting that setting's place; returns the place. */
+const char *llem__mark_sections(struct llem_value *v);
+/* Fill <engine>.sampling from sampling_preset where nothing is given. */
+void llem__apply_preset(struct llem__check *c, struct llem_value *tree);
+/* Every row below a section, given or default, and what an open section holds besides; `study`:
+ * rows with LLEM_ROW_STUDY, or 0 for the others. */
+struct llem_value *llem__complete(const struct llem_schema *s, struct llem_arena *a,
+                                  const char *path, const struct llem_value *given, unsigned study);
+/* The directory of a file, links resolved. */
+const char *llem__absolute_dir(struct llem_arena *a, const char *cwd, const char *path);
+/* A model must be named; path: the file to blame, or NULL. */
+void llem__check_model(struct llem__check *c, const struct llem_value *tree, const char *path);
 
 /* ---- presets, user configuration, variables ------------------------------------------------ */
 

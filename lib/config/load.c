@@ -92,8 +92,8 @@ static void add_error(struct llem__diags *d, const llem_error *e)
 /* The experiment's rows that the user's configuration may give, by their own names. */
 static const char *const user_defaults[] = { "measurement.energy_sampler", "output.results_dir" };
 
-static struct llem_value *user_layer(llem_ctx *ctx, struct llem_arena *a, llem_errcode *rc,
-                                     llem_error *err)
+struct llem_value *llem__user_layer(llem_ctx *ctx, struct llem_arena *a, llem_errcode *rc,
+                                    llem_error *err)
 {
     struct llem_value *layer = llem_map(a);
     const struct llem_value *user = NULL;
@@ -107,8 +107,8 @@ static struct llem_value *user_layer(llem_ctx *ctx, struct llem_arena *a, llem_e
     return layer;
 }
 
-static struct llem_value *file_layer(struct llem__check *c, const struct llem_config_source *source,
-                                     bool *stop)
+bool llem__file_layer(struct llem__check *c, const struct llem_config_source *source,
+                      struct llem_value **out)
 {
     const char *path = source->path;
     struct llem__keys *keys = llem_arena_alloc(c->a, sizeof(*keys));
@@ -116,9 +116,9 @@ static struct llem_value *file_layer(struct llem__check *c, const struct llem_co
     llem_error e = { 0 };
     llem_errcode rc;
 
-    *stop = true;
+    *out = llem_map(c->a);
     if (!keys)
-        return llem_map(c->a);
+        return false;
     if (source->text)
         rc = llem__yaml_read(c->a, &root, keys, source->text, source->len, path, true, &e);
     else
@@ -127,39 +127,48 @@ static struct llem_value *file_layer(struct llem__check *c, const struct llem_co
         if (rc == LLEM_ENOMEM)
             c->a->oom = true;
         add_error(c->diags, &e);
-        return llem_map(c->a);
+        return false;
     }
     c->keys = keys;
     if (root->kind == LLEM_NULL) {
         llem__diag_at(c->diags, path, 1, 1, "the file is empty; it must at least set task.model");
-        return llem_map(c->a);
+        return false;
     }
     if (root->kind != LLEM_MAP) {
         llem__diag_at(c->diags, path, root->line, root->column,
                       "a configuration must be a map of settings, but this is %s",
                       llem__show(c->a, root));
-        return llem_map(c->a);
+        return false;
     }
-    if (llem_get(root, "sweep") || llem_get(root, "experiments")) {
-        const char *key = llem_get(root, "sweep") ? "sweep" : "experiments";
-        int line = 1, column = 1;
-        for (size_t i = 0; i < keys->count; i++) {
-            if (keys->items[i].value == llem_get(root, key)) {
-                line = keys->items[i].line;
-                column = keys->items[i].column;
-            }
-        }
+    *out = root;
+    return true;
+}
+
+/* The layer of an experiment's file; false: the errors say why there is none. */
+static bool experiment_layer(struct llem__check *c, const struct llem_config_source *source,
+                             struct llem_value **out)
+{
+    struct llem_value *root;
+
+    if (!llem__file_layer(c, source, out))
+        return false;
+    root = *out;
+    for (size_t i = 0; i < root->count; i++) {
+        int line, column;
+
+        if (strcmp(root->keys[i], "sweep") != 0 && strcmp(root->keys[i], "experiments") != 0)
+            continue;
+        llem__key_place(c, root->items[i], &line, &column);
         llem__diag_at(
-            c->diags, path, line, column,
+            c->diags, source->path, line, column,
             "the key \"%s\" makes this a study of several experiments, which this version "
             "cannot run yet; write one file for each experiment",
-            key);
-        return llem_map(c->a);
+            root->keys[i]);
+        return false;
     }
-    *stop = false;
     if (!c->a->oom)
         llem__mark(root, LLEM_FROM_FILE, NULL);
-    return root;
+    return true;
 }
 
 static bool valid_setting_path(const char *path)
@@ -167,8 +176,8 @@ static bool valid_setting_path(const char *path)
     return *path && *path != '.' && !strstr(path, "..") && path[strlen(path) - 1] != '.';
 }
 
-static struct llem_value *settings_layer(struct llem__check *c, const llem_setting *settings,
-                                         size_t count)
+struct llem_value *llem__settings_layer(struct llem__check *c, const llem_setting *settings,
+                                        size_t count)
 {
     struct llem_value *layer = llem_map(c->a);
 
@@ -216,12 +225,12 @@ static const char *engine_named(struct llem_value *const *layers, size_t count)
 }
 
 /* Maps made on the way to a flag's or a variable's value stand where that value stands. */
-static const char *mark_sections(struct llem_value *v)
+const char *llem__mark_sections(struct llem_value *v)
 {
     if (v->kind != LLEM_MAP)
         return v->file;
     for (size_t i = 0; i < v->count; i++) {
-        const char *file = mark_sections(v->items[i]);
+        const char *file = llem__mark_sections(v->items[i]);
         if (!v->file)
             v->file = file;
     }
@@ -230,7 +239,7 @@ static const char *mark_sections(struct llem_value *v)
 
 /* ---- completing --------------------------------------------------------------------------- */
 
-static void apply_preset(struct llem__check *c, struct llem_value *tree)
+void llem__apply_preset(struct llem__check *c, struct llem_value *tree)
 {
     const char *name = llem_str_at(tree, "sampling_preset", NULL), *json, *engine, *path;
     const struct llem_value *origin = llem_get(tree, "sampling_preset");
@@ -252,8 +261,9 @@ static void apply_preset(struct llem__check *c, struct llem_value *tree)
         sampling = llem_set(c->a, section, "sampling", llem_map(c->a));
     for (size_t i = 0; values->kind == LLEM_MAP && i < values->count; i++) {
         const struct llem_row *row;
+        const struct llem_value *own_value = llem_get(sampling, values->keys[i]);
         path = llem_arena_printf(c->a, "%s.sampling.%s", engine, values->keys[i]);
-        if (!path || c->a->oom || llem_get(sampling, values->keys[i]))
+        if (!path || c->a->oom || (own_value && own_value->source != LLEM_FROM_DEFAULT))
             continue;
         row = llem_schema_find(c->schema, path);
         const struct llem_row *own = llem_schema_find(c->schema, engine);
@@ -271,8 +281,8 @@ static void apply_preset(struct llem__check *c, struct llem_value *tree)
 }
 
 /* The complete section: every row, given or default; then what an open section holds besides. */
-static struct llem_value *complete(const struct llem_schema *s, struct llem_arena *a,
-                                   const char *path, const struct llem_value *given, unsigned study)
+struct llem_value *llem__complete(const struct llem_schema *s, struct llem_arena *a,
+                                  const char *path, const struct llem_value *given, unsigned study)
 {
     struct llem_value *out = llem_map(a);
 
@@ -290,22 +300,24 @@ static struct llem_value *complete(const struct llem_schema *s, struct llem_aren
             row->type == LLEM_TYPE_ANY)
             continue;
         v = llem_get(given, llem__leaf(row->path));
+        if (v && v->source == LLEM_TAG_UNSET)
+            v = NULL;
         if (row->type != LLEM_TYPE_SECTION)
             item = v ? llem_copy(a, v) : llem__row_default(row, a);
         else if (llem_is_null(v) && (row->flags & LLEM_ROW_OPTIONAL))
             item = v ? llem_copy(a, v) : llem__row_default(row, a);
         else
-            item = complete(s, a, row->path, v, study);
+            item = llem__complete(s, a, row->path, v, study);
         llem_set(a, out, llem__leaf(row->path), item);
     }
     for (size_t i = 0; *path && given && given->kind == LLEM_MAP && i < given->count; i++) {
-        if (!llem_get(out, given->keys[i]))
+        if (!llem_get(out, given->keys[i]) && given->items[i]->source != LLEM_TAG_UNSET)
             llem_set(a, out, given->keys[i], llem_copy(a, given->items[i]));
     }
     return out;
 }
 
-static const char *absolute_dir(struct llem_arena *a, const char *cwd, const char *path)
+const char *llem__absolute_dir(struct llem_arena *a, const char *cwd, const char *path)
 {
     const char *dir = llem_path_dirname(a, path);
     const char *full = dir ? llem_path_join(a, cwd, dir) : NULL;
@@ -325,7 +337,7 @@ static bool model_was_given(const struct llem_setting *settings, size_t count)
     return false;
 }
 
-static void check_model(struct llem__check *c, const struct llem_value *tree, const char *path)
+void llem__check_model(struct llem__check *c, const struct llem_value *tree, const char *path)
 {
     size_t before = c->diags->count;
 
@@ -363,7 +375,6 @@ llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
     const struct llem__keys *file_keys;
     llem_config *c = calloc(1, sizeof(*c));
     llem_errcode rc;
-    bool stop = false;
     char *cwd = NULL;
 
     llem__keep_errors(ctx, NULL);
@@ -375,19 +386,19 @@ llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
     cwd = getcwd(NULL, 0);
     c->cwd = llem_arena_strdup(&c->arena, cwd ? cwd : "/");
     c->path = llem_arena_strdup(&c->arena, path);
-    c->dir = path && !source->text ? absolute_dir(&c->arena, c->cwd, path) : NULL;
+    c->dir = path && !source->text ? llem__absolute_dir(&c->arena, c->cwd, path) : NULL;
 
     rc = llem_variables_check(ctx, err);
     if (rc < 0)
         goto done;
-    layers[USER] = user_layer(ctx, &c->arena, &rc, err);
+    layers[USER] = llem__user_layer(ctx, &c->arena, &rc, err);
     if (rc < 0)
         goto done;
-    layers[FILE_] = path ? file_layer(&check, source, &stop) : llem_map(&c->arena);
-    if (stop)
+    layers[FILE_] = llem_map(&c->arena);
+    if (path && !experiment_layer(&check, source, &layers[FILE_]))
         goto report;
     layers[ENVIRONMENT] = llem__variables_layer(ctx, &c->arena, &diags, false);
-    layers[SETTINGS] = settings_layer(&check, settings, count);
+    layers[SETTINGS] = llem__settings_layer(&check, settings, count);
     check.engine = engine_named(layers, LAYERS);
 
     file_keys = check.keys;
@@ -395,20 +406,20 @@ llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
     for (size_t i = 0; i < LAYERS; i++) {
         check.keys = i == FILE_ ? file_keys : NULL;
         if (i != FILE_ && !c->arena.oom)
-            (void)mark_sections(layers[i]);
+            (void)llem__mark_sections(layers[i]);
         layers[i] = llem__check_layer(&check, layers[i]);
         merged = llem_merge(&c->arena, merged, layers[i]);
     }
     check.keys = NULL;
     if (c->arena.oom)
         goto report;
-    apply_preset(&check, merged);
-    c->tree = complete(schema, &c->arena, "", merged, 0);
-    c->output = complete(schema, &c->arena, "", merged, LLEM_ROW_STUDY);
+    llem__apply_preset(&check, merged);
+    c->tree = llem__complete(schema, &c->arena, "", merged, 0);
+    c->output = llem__complete(schema, &c->arena, "", merged, LLEM_ROW_STUDY);
     if (c->arena.oom)
         goto report;
     if (!model_was_given(settings, count))
-        check_model(&check, c->tree, path);
+        llem__check_model(&check, c->tree, path);
     llem__check_cross(&check, c->tree);
 
 report:
@@ -574,6 +585,8 @@ static const char *source_name(uint8_t source)
         return "sweep";
     case LLEM_FROM_NONE:
     case LLEM_FROM_DEFAULT:
+    case LLEM_TAG_UNSET:
+    case LLEM_TAG_LITERAL:
         break;
     }
     return "default";

@@ -110,6 +110,37 @@ const struct llem_row llem_shared_rows[] = {
     { .path = NULL },
 };
 
+const struct llem_row llem_study_rows[] = {
+    SECTION("study_execution", 0, "how often and in which order experiments run"),
+    INT("study_execution.n_cycles", 0, "1", 1, NO_MAX, NULL, "how often each experiment runs"),
+    ENUM("study_execution.experiment_order", 0, "\"sequential\"", "sequential|interleave|shuffle|reverse|latin_square",
+         "order of the experiments within and over cycles"),
+    REAL("study_execution.experiment_gap_seconds", NULLABLE, NULL, 0, NO_MAX, "s",
+         "pause between experiments; null = the user's configuration"),
+    REAL("study_execution.cycle_gap_seconds", NULLABLE, NULL, 0, NO_MAX, "s",
+         "pause between cycles; null = the user's configuration"),
+    INT("study_execution.shuffle_seed", NULLABLE, NULL, NO_MIN, NO_MAX, NULL,
+        "seed of the order shuffle; null = from the hash of the study"),
+    BOOL("study_execution.skip_preflight", 0, "false", "start without the checks of devices and packages"),
+    INT("study_execution.max_consecutive_failures", 0, "10", 0, NO_MAX, "experiments",
+        "failures in a row after which the study pauses; 0 = never"),
+    REAL("study_execution.circuit_breaker_cooldown_seconds", 0, "60.0", 0, NO_MAX, "s",
+         "pause before one more try decides whether the study goes on"),
+    REAL("study_execution.wall_clock_timeout_hours", LLEM_ROW_MIN_OPEN | NULLABLE, NULL, 0, NO_MAX, "h",
+         "longest time of the whole study; null = no limit"),
+    REAL("study_execution.experiment_timeout_seconds", LLEM_ROW_MIN_OPEN, "600.0", 0, NO_MAX, "s",
+         "longest time of one experiment"),
+    REAL("study_execution.stdout_silence_timeout_seconds", 0, "300.0", 0, NO_MAX, "s",
+         "longest silence of an experiment; 0 = no limit"),
+    BOOL("study_execution.deduplicate_equivalent", 0, "true",
+         "run experiments once that differ only in what has no effect"),
+    { .path = "runners", .type = LLEM_TYPE_MAP, .flags = NULLABLE,
+      .help = "how each engine is started, by its name: local, docker, docker:IMAGE" },
+    { .path = "images", .type = LLEM_TYPE_MAP, .flags = NULLABLE,
+      .help = "container image of each engine, by its name" },
+    { .path = NULL },
+};
+
 const struct llem_row llem__user_rows[] = {
     SECTION("output", 0, "where things go"),
     STRING("output.results_dir", 0, "\"./results\"", 1, NULL, "directory for results"),

@@ -443,10 +443,9 @@ static bool tag_of(struct reader *r, struct fy_event *e, struct fy_token *token,
     else if (llem_starts_with(text, core))
         *ret = text + sizeof(core) - 1;
     else
-        *ret = "?";
-    static const char *const known[] = {
-        "str", "int", "float", "bool", "null", "map", "seq", NULL
-    };
+        *ret = text;
+    static const char *const known[] = { "str", "int", "float",  "bool",     "null",
+                                         "map", "seq", "!unset", "!literal", NULL };
     if (is_one_of(*ret, known))
         return true;
     complain(r, e, "the tag \"%s\" has no meaning here; leave it out", text);
@@ -468,6 +467,18 @@ static struct llem_value *scalar(struct reader *r, struct fy_event *e)
     if (tag && (strcmp(tag, "map") == 0 || strcmp(tag, "seq") == 0)) {
         complain(r, e, "a value tagged !!%s is no single value", tag);
         return NULL;
+    }
+    if (tag && tag[0] == '!') {
+        if (strcmp(tag, "!unset") != 0 || *text) {
+            complain(r, e, "%s",
+                     *text ? "!unset stands alone, without a value"
+                           : "!literal stands before a list");
+            return NULL;
+        }
+        v = llem_null(r->a);
+        if (!r->a->oom)
+            v->source = LLEM_TAG_UNSET;
+        return v;
     }
     if (r->json) {
         v = style == FYSS_PLAIN ? json_plain(r->a, text, len) : llem_stringn(r->a, text, len);
@@ -658,6 +669,7 @@ static struct llem_value *compose(struct reader *r, struct fy_event *e)
     struct llem_value *v = NULL;
     const char *tag;
     size_t before = r->nodes;
+    bool literal;
     int line, column;
 
     place(e, &line, &column);
@@ -681,11 +693,15 @@ static struct llem_value *compose(struct reader *r, struct fy_event *e)
                     e->type == FYET_MAPPING_START ? e->mapping_start.tag : e->sequence_start.tag,
                     &tag))
             break;
-        if (tag && strcmp(tag, e->type == FYET_MAPPING_START ? "map" : "seq") != 0) {
-            complain(r, e, "this value is not what its tag !!%s says", tag);
+        literal = tag && strcmp(tag, "!literal") == 0 && e->type == FYET_SEQUENCE_START;
+        if (tag && !literal && strcmp(tag, e->type == FYET_MAPPING_START ? "map" : "seq") != 0) {
+            complain(r, e, "this value is not what its tag %s%s says", tag[0] == '!' ? "" : "!!",
+                     tag);
             break;
         }
         v = e->type == FYET_MAPPING_START ? mapping(r) : sequence(r);
+        if (v && literal && !r->a->oom)
+            v->source = LLEM_TAG_LITERAL;
         break;
     default:
         complain(r, e, "this is not valid YAML");

@@ -1,0 +1,901 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The sweep grammar (docs/configuration.md, "Studies"): from a study file to cells. What the cells
+ * of one engine share is completed and checked once, and so is each value of an axis; a cell is the
+ * shared tree with a few paths copied.
+ */
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+#include "lib/base/json.h"
+#include "lib/config/internal.h"
+
+/* One value of an axis or one variant of a group: the settings it makes. */
+struct overlay {
+    struct llem_value *set; /* path to checked value, a map of leaves */
+    const char *errors;     /* NULL, or what is wrong with it */
+};
+
+struct axis {
+    const char *name;
+    bool group;
+    struct overlay *values;
+    size_t count, cap;
+};
+
+/* The cells of one engine, or one explicit experiment. */
+struct llem__block {
+    struct llem_value *base; /* complete; without the preset */
+    const char *errors;
+    struct axis *axes; /* slowest first */
+    size_t n_axes;
+    size_t first, count; /* of cells */
+};
+
+/* Keys that are the study's own and no setting of an experiment. */
+static const char *const study_keys[] = { "sweep",   "experiments", "base", "study_execution",
+                                          "runners", "images",      NULL };
+
+struct reading {
+    struct llem_sweep *s;
+    struct llem_arena *a;
+    struct llem__diags diags; /* of the whole study: nothing runs */
+    struct llem__check check;
+    struct llem_value *user, *shared, *upper; /* layers; shared: base files and the study's own */
+    const struct llem_value *sweep, *experiments;
+    const char **engines; /* as the study says, or those of scoped axes; ends with NULL */
+    bool engines_named, engine_forced;
+    struct llem__block *blocks;
+    size_t n_blocks, cap_blocks;
+};
+
+static bool in_list(const char *const *names, const char *name)
+{
+    for (; names && *names; names++)
+        if (strcmp(*names, name) == 0)
+            return true;
+    return false;
+}
+
+/* Room for one more item; false without memory. */
+static bool more(struct llem_arena *a, void **items, size_t count, size_t *cap, size_t size)
+{
+    void *grown;
+
+    if (count < *cap)
+        return true;
+    grown = llem_arena_calloc(a, *cap ? 2 * *cap : 8, size);
+    if (!grown)
+        return false;
+    if (count)
+        memcpy(grown, *items, count * size);
+    *items = grown;
+    *cap = *cap ? 2 * *cap : 8;
+    return true;
+}
+
+/* The engine whose section a path is in, or NULL. */
+static const char *scope_of(const struct llem_schema *schema, const char *path)
+{
+    size_t len = strcspn(path, ".");
+
+    for (size_t i = 0; schema->engines[i]; i++)
+        if (strncmp(schema->engines[i], path, len) == 0 && schema->engines[i][len] == '\0')
+            return schema->engines[i];
+    return NULL;
+}
+
+static struct llem_value *without_engines(struct reading *r, const struct llem_value *layer,
+                                          const char *but)
+{
+    struct llem_value *out = llem_map(r->a);
+
+    for (size_t i = 0; i < layer->count; i++)
+        if (!in_list(r->s->schema->engines, layer->keys[i]) ||
+            (but && strcmp(layer->keys[i], but) == 0))
+            llem_set(r->a, out, layer->keys[i], layer->items[i]);
+    return out;
+}
+
+/* ---- trees with shared nodes --------------------------------------------------------------- */
+
+/* A copy of the map alone: its items are those of the other. */
+static struct llem_value *shallow(struct llem_arena *a, const struct llem_value *map)
+{
+    struct llem_value *v = llem_map(a);
+
+    if (a->oom)
+        return v;
+    *v = *map;
+    v->cap = map->count + 1;
+    v->items = llem_arena_calloc(a, v->cap, sizeof(*v->items));
+    v->keys = llem_arena_calloc(a, v->cap, sizeof(*v->keys));
+    if (a->oom) {
+        v->count = v->cap = 0;
+        return v;
+    }
+    if (map->count) {
+        memcpy(v->items, map->items, map->count * sizeof(*v->items));
+        memcpy(v->keys, map->keys, map->count * sizeof(*v->keys));
+    }
+    return v;
+}
+
+/* The default of what is at a path: of a row, or nothing where an open section held it. */
+static struct llem_value *default_at(const struct llem_schema *s, struct llem_arena *a,
+                                     const char *path)
+{
+    const struct llem_row *row = llem_schema_find(s, path);
+
+    if (!row)
+        return NULL;
+    if (row->type == LLEM_TYPE_SECTION && !(row->flags & LLEM_ROW_OPTIONAL))
+        return llem__complete(s, a, path, NULL, 0);
+    return llem__row_default(row, a);
+}
+
+/* The tree with the value at path[at...], sharing all else. Sections that are null or absent are
+ * completed on the way. */
+static struct llem_value *with(const struct llem_schema *s, struct llem_arena *a,
+                               const struct llem_value *map, const char *path, size_t at,
+                               struct llem_value *v)
+{
+    size_t len = strcspn(path + at, ".");
+    const char *key = llem_arena_strndup(a, path + at, len);
+    const struct llem_value *old = llem_get(map, key);
+    struct llem_value *out = shallow(a, map);
+
+    if (a->oom || !key)
+        return out;
+    if (path[at + len] == '.') {
+        const char *here = llem_arena_strndup(a, path, at + len);
+
+        if (!here)
+            return out;
+        if (!old || old->kind != LLEM_MAP)
+            old = llem_schema_find(s, here) ? llem__complete(s, a, here, NULL, 0) : llem_map(a);
+        v = with(s, a, old, path, at + len + 1, v);
+    } else if (v->source == LLEM_TAG_UNSET) {
+        v = default_at(s, a, path);
+        if (!v) {
+            llem_unset(out, key);
+            return out;
+        }
+    } else if (v->kind == LLEM_MAP && old && old->kind == LLEM_MAP) {
+        v = llem_merge(a, old, v);
+    } else if (v->kind == LLEM_MAP && llem_schema_find(s, path)) {
+        v = llem_schema_find(s, path)->type == LLEM_TYPE_SECTION ? llem__complete(s, a, path, v, 0)
+                                                                 : v;
+    }
+    llem_set(a, out, key, v);
+    return out;
+}
+
+/* ---- axes ---------------------------------------------------------------------------------- */
+
+/* Leaves of an overlay: what is below a section goes under its own path, so that a flag can win
+ * over a part of it. */
+static void add_leaves(struct reading *r, struct llem_value *set, const char *path,
+                       struct llem_value *v)
+{
+    const struct llem_row *row = llem_schema_find(r->s->schema, path);
+
+    if (row && row->type == LLEM_TYPE_SECTION && v->kind == LLEM_MAP && v->count) {
+        for (size_t i = 0; i < v->count; i++) {
+            const char *below = llem_arena_printf(r->a, "%s.%s", path, v->keys[i]);
+            if (below)
+                add_leaves(r, set, below, v->items[i]);
+        }
+        return;
+    }
+    if (!llem_at(r->upper, path))
+        llem_set(r->a, set, path, v);
+}
+
+/* One "path: value" of an axis or a group, checked, into the overlay. */
+static void overlay_add(struct reading *r, struct overlay *o, const char *path,
+                        const struct llem_value *v)
+{
+    struct llem_value *layer = llem_map(r->a), *checked, *value = llem_copy(r->a, v);
+    struct llem__diags diags = { .a = r->a };
+    struct llem__check c = r->check;
+
+    if (r->a->oom)
+        return;
+    llem__mark(value, LLEM_FROM_SWEEP, NULL);
+    if (!*path || *path == '.' || strstr(path, "..") || path[strlen(path) - 1] == '.' ||
+        !llem_set_at(r->a, layer, path, value)) {
+        llem__diag(&r->diags, v, "\"%s\" is no name of a setting; write one like task.model", path);
+        return;
+    }
+    (void)llem__mark_sections(layer);
+    c.diags = &diags;
+    c.unknown = &r->diags;
+    checked = llem__check_layer(&c, layer);
+    if (diags.count)
+        o->errors = o->errors
+                        ? llem_arena_printf(r->a, "%s\n%s", o->errors, llem__diags_text(&diags))
+                        : llem__diags_text(&diags);
+    else if (llem_at(checked, path))
+        add_leaves(r, o->set, path, llem_at(checked, path));
+}
+
+static struct overlay *axis_more(struct reading *r, struct axis *x)
+{
+    void *values = x->values;
+
+    if (!more(r->a, &values, x->count, &x->cap, sizeof(*x->values)))
+        return NULL;
+    x->values = values;
+    x->values[x->count].set = llem_map(r->a);
+    return &x->values[x->count++];
+}
+
+/* Several values of one setting? A list is, unless only the whole can be the value. */
+static bool is_many(const struct reading *r, const char *path, const struct llem_value *v)
+{
+    const struct llem_row *row = llem_schema_find(r->s->schema, path);
+
+    if (v->kind != LLEM_LIST || v->source == LLEM_TAG_LITERAL)
+        return false;
+    return !row || row->type != LLEM_TYPE_LIST || (v->count && v->items[0]->kind == LLEM_LIST);
+}
+
+/* The variants of one entry of a group: the product of its lists, the last fastest. */
+static void group_entry(struct reading *r, struct axis *x, const char *engine,
+                        const struct llem_value *entry)
+{
+    size_t variants = 1;
+
+    for (size_t i = 0; i < entry->count; i++) {
+        const struct llem_value *v = entry->items[i];
+        const char *scope = scope_of(r->s->schema, entry->keys[i]);
+        bool mini = is_many(r, entry->keys[i], v) && v->count && v->items[0]->kind != LLEM_LIST &&
+                    v->items[0]->kind != LLEM_MAP;
+
+        if (mini && (!scope || strcmp(scope, engine) == 0))
+            variants = variants > LLEM_SWEEP_MAX_CELLS ? variants : variants * v->count;
+    }
+    if (variants > LLEM_SWEEP_MAX_CELLS) {
+        llem__diag(&r->diags, entry, "this entry of sweep.%s alone has more than %d variants",
+                   x->name, LLEM_SWEEP_MAX_CELLS);
+        return;
+    }
+    for (size_t n = 0; n < variants && !r->a->oom; n++) {
+        struct overlay *o = axis_more(r, x);
+        size_t rest = n, span = variants;
+
+        for (size_t i = 0; o && i < entry->count; i++) {
+            const struct llem_value *v = entry->items[i];
+            const char *path = entry->keys[i], *scope = scope_of(r->s->schema, path);
+
+            /* A group of all engines says of each what it needs to. */
+            if (scope && strcmp(scope, engine) != 0)
+                continue;
+            if (is_many(r, path, v) && v->count && v->items[0]->kind != LLEM_LIST &&
+                v->items[0]->kind != LLEM_MAP) {
+                span /= v->count;
+                v = v->items[rest / span];
+                rest %= span;
+            }
+            overlay_add(r, o, path, v);
+        }
+    }
+}
+
+/* A list of maps is a group of alternatives, unless its name is a setting whose values are maps. */
+static bool is_group(const struct reading *r, const char *name, const struct llem_value *list)
+{
+    const struct llem_row *row = llem_schema_find(r->s->schema, name);
+
+    if (list->kind != LLEM_LIST || list->count == 0 || list->items[0]->kind != LLEM_MAP)
+        return false;
+    if (!row || (row->type != LLEM_TYPE_SECTION && row->type != LLEM_TYPE_MAP))
+        return true;
+    for (size_t i = 0; i < list->count; i++)
+        for (size_t k = 0; list->items[i]->kind == LLEM_MAP && k < list->items[i]->count; k++)
+            if (strchr(list->items[i]->keys[k], '.'))
+                return true;
+    return false;
+}
+
+static void read_axis(struct reading *r, struct axis *x, const char *name, const char *engine,
+                      const struct llem_value *v)
+{
+    x->name = name;
+    x->group = is_group(r, name, v);
+    for (size_t i = 0; is_many(r, name, v) && i < v->count && !r->a->oom; i++) {
+        if (x->group) {
+            group_entry(r, x, engine, v->items[i]);
+        } else {
+            struct overlay *o = axis_more(r, x);
+            if (o)
+                overlay_add(r, o, name, v->items[i]);
+        }
+    }
+    if (!is_many(r, name, v)) {
+        struct overlay *o = axis_more(r, x);
+        if (o)
+            overlay_add(r, o, name, v);
+    }
+}
+
+/* What can be wrong with the sweep whatever its engine. */
+static void check_sweep(struct reading *r)
+{
+    const struct llem_value *sweep = r->sweep;
+
+    for (size_t i = 0; i < sweep->count; i++) {
+        const struct llem_value *v = sweep->items[i];
+        size_t maps = 0;
+        int line, column;
+
+        llem__key_place(&r->check, v, &line, &column);
+        for (size_t k = 0; v->kind == LLEM_LIST && k < v->count; k++)
+            maps += v->items[k]->kind == LLEM_MAP;
+        if (v->kind == LLEM_LIST && v->count == 0)
+            llem__diag_at(&r->diags, v->file, line, column,
+                          "sweep.%s has no values, so nothing would run; give it some or remove it",
+                          sweep->keys[i]);
+        else if (v->kind == LLEM_LIST && maps && maps != v->count)
+            llem__diag_at(&r->diags, v->file, line, column,
+                          "sweep.%s mixes maps and single values; a list of maps is a group of "
+                          "alternatives, a list of values an axis",
+                          sweep->keys[i]);
+        if (is_group(r, sweep->keys[i], v))
+            r->s->n_groups++;
+        else if (strcmp(sweep->keys[i], "engine") != 0)
+            r->s->n_axes++;
+    }
+}
+
+/* ---- blocks -------------------------------------------------------------------------------- */
+
+static struct llem__block *block_more(struct reading *r)
+{
+    void *blocks = r->blocks;
+
+    if (!more(r->a, &blocks, r->n_blocks, &r->cap_blocks, sizeof(*r->blocks)))
+        return NULL;
+    r->blocks = blocks;
+    return &r->blocks[r->n_blocks++];
+}
+
+/* The complete tree of an engine: layers below the sweep, those above it. */
+static struct llem_value *block_base(struct reading *r, const char *engine,
+                                     const struct llem_value *entry)
+{
+    struct llem_value *tree = llem_merge(r->a, r->user, without_engines(r, r->shared, engine));
+    struct llem_value *name = llem_string(r->a, engine);
+
+    if (!r->a->oom)
+        name->source = r->engines_named ? LLEM_FROM_FILE : LLEM_FROM_SWEEP;
+    llem_set(r->a, tree, "engine", name);
+    if (entry)
+        tree = llem_merge(r->a, tree, entry);
+    tree = llem_merge(r->a, tree, without_engines(r, r->upper, engine));
+    return llem__complete(r->s->schema, r->a, "", tree, 0);
+}
+
+static void block_count(struct reading *r, struct llem__block *b)
+{
+    size_t n = 1;
+
+    for (size_t i = 0; i < b->n_axes; i++) {
+        n *= b->axes[i].count;
+        if (n > LLEM_SWEEP_MAX_CELLS)
+            break;
+    }
+    b->first = r->s->count;
+    b->count = n;
+    r->s->count += n;
+    if (r->s->count > LLEM_SWEEP_MAX_CELLS && !r->diags.count)
+        llem__diag_at(&r->diags, r->s->path, 1, 1,
+                      "the study declares more than %d experiments; sweep fewer values or split it",
+                      LLEM_SWEEP_MAX_CELLS);
+}
+
+static void swept_block(struct reading *r, const char *engine)
+{
+    struct llem__block *b = block_more(r);
+
+    if (!b)
+        return;
+    r->check.engine = engine;
+    b->base = block_base(r, engine, NULL);
+    b->axes = llem_arena_calloc(r->a, r->sweep->count + 1, sizeof(*b->axes));
+    for (int pass = 0; b->axes && pass < 2; pass++) {
+        for (size_t i = 0; i < r->sweep->count && !r->a->oom; i++) {
+            const char *name = r->sweep->keys[i], *scope = scope_of(r->s->schema, name);
+
+            /* Groups are the slower ones. */
+            if (is_group(r, name, r->sweep->items[i]) != (pass == 0) ||
+                (scope && strcmp(scope, engine) != 0) || strcmp(name, "engine") == 0)
+                continue;
+            read_axis(r, &b->axes[b->n_axes++], name, engine, r->sweep->items[i]);
+        }
+    }
+    block_count(r, b);
+}
+
+static void explicit_block(struct reading *r, const char *engine, const struct llem_value *entry)
+{
+    struct llem__block *b = block_more(r);
+    struct llem__diags diags = { .a = r->a };
+    struct llem__check c = r->check;
+    struct llem_value *checked;
+
+    if (!b)
+        return;
+    c.engine = engine;
+    c.diags = &diags;
+    c.unknown = &r->diags;
+    checked = llem__check_layer(&c, entry);
+    b->base = block_base(r, llem_str_at(checked, "engine", engine), checked);
+    if (diags.count)
+        b->errors = llem__diags_text(&diags);
+    block_count(r, b);
+}
+
+/* ---- which engines -------------------------------------------------------------------------- */
+
+static const char **engine_list(struct reading *r, const struct llem_value *v)
+{
+    const struct llem_row *row = llem_schema_find(r->s->schema, "engine");
+    const char **names;
+    size_t n = 0;
+
+    if (v->kind == LLEM_LIST && v->count == 0)
+        llem__diag(&r->diags, v, "engine is an empty list; name at least one engine");
+    names = llem_arena_calloc(r->a, (v->kind == LLEM_LIST ? v->count : 1) + 1, sizeof(*names));
+    for (size_t i = 0; names && row && i < (v->kind == LLEM_LIST ? v->count : 1); i++) {
+        const struct llem_value *item = v->kind == LLEM_LIST ? v->items[i] : v;
+        const struct llem_value *name = llem__check_value(&r->check, row, item);
+
+        if (!name)
+            continue;
+        if (in_list(names, name->s))
+            llem__diag(&r->diags, item, "the engine %s stands twice in the list", name->s);
+        else
+            names[n++] = name->s;
+    }
+    return names;
+}
+
+static int compare_names(const void *x, const void *y)
+{
+    const char *const *a = x, *const *b = y;
+
+    return strcmp(*a, *b);
+}
+
+/* The engines of the study: named by a flag, by itself (`engine`, or an axis of that name), or
+ * those that its axes are about. */
+static void find_engines(struct reading *r)
+{
+    struct llem_value *own = llem_get(r->shared, "engine");
+    const struct llem_value *axis = llem_get(r->sweep, "engine"),
+                            *flag = llem_get(r->upper, "engine");
+    const char **scoped = llem_arena_calloc(r->a, r->sweep->count + 2, sizeof(*scoped));
+    size_t n = 0;
+    int line, column;
+
+    if (!scoped)
+        return;
+    for (size_t i = 0; i < r->sweep->count; i++) {
+        const char *scope = scope_of(r->s->schema, r->sweep->keys[i]);
+        if (scope && !in_list(scoped, scope))
+            scoped[n++] = scope;
+    }
+    if (own && axis)
+        llem__diag(&r->diags, axis,
+                   "the engines stand twice, in sweep.engine and in engine; keep one");
+    r->engine_forced = flag != NULL;
+    r->engines_named = own || axis;
+    if (flag) {
+        r->engines = engine_list(r, flag);
+    } else if (own || axis) {
+        r->engines = engine_list(r, axis ? axis : own);
+        for (size_t i = 0; i < r->sweep->count; i++) {
+            const char *scope = scope_of(r->s->schema, r->sweep->keys[i]);
+            if (!scope || in_list(r->engines, scope) || r->diags.count)
+                continue;
+            llem__key_place(&r->check, r->sweep->items[i], &line, &column);
+            llem__diag_at(
+                &r->diags, r->sweep->items[i]->file, line, column,
+                "sweep.%s is about the engine %s, which this study does not run; add it to "
+                "engine or remove the axis",
+                r->sweep->keys[i], scope);
+        }
+    } else if (n) {
+        qsort(scoped, n, sizeof(*scoped), compare_names);
+        r->engines = scoped;
+    } else {
+        scoped[0] = "transformers";
+        r->engines = scoped;
+    }
+    if (own)
+        llem_unset(r->shared, "engine");
+}
+
+/* ---- files ---------------------------------------------------------------------------------- */
+
+/* The settings of an experiment among the keys of a file. */
+static struct llem_value *experiment_part(struct reading *r, const struct llem_value *root)
+{
+    struct llem_value *out = llem_map(r->a);
+
+    out->file = root->file;
+    for (size_t i = 0; i < root->count; i++)
+        if (!in_list(study_keys, root->keys[i]))
+            llem_set(r->a, out, root->keys[i], root->items[i]);
+    return out;
+}
+
+/* A layer of experiment settings, with `engine` kept as it is written: it may be a list. */
+static struct llem_value *checked_layer(struct reading *r, struct llem_value *part)
+{
+    struct llem_value *engine = llem_get(part, "engine"), *out;
+
+    llem_unset(part, "engine");
+    out = llem__check_layer(&r->check, part);
+    if (engine)
+        llem_set(r->a, out, "engine", llem_copy(r->a, engine));
+    return out;
+}
+
+static void base_file(struct reading *r, const struct llem_value *v)
+{
+    struct llem_value *root, *part;
+    const char *path;
+
+    if (v->kind != LLEM_STRING || !v->len) {
+        llem__diag(&r->diags, v, "base must name a file, but is %s", llem__show(r->a, v));
+        return;
+    }
+    path = llem_path_join(r->a, r->s->dir, v->s);
+    if (!path)
+        return;
+    if (!llem_path_exists(path)) {
+        llem__diag(&r->diags, v, "the base file %s does not exist (looked for at %s)",
+                   llem__show(r->a, v), path);
+        return;
+    }
+    if (!llem__file_layer(&r->check, &(struct llem_config_source){ .path = path }, &root))
+        return;
+    llem__mark(root, LLEM_FROM_FILE, NULL);
+    part = experiment_part(r, root);
+    llem_unset(part, "study_name");
+    llem_unset(part, "output");
+    r->shared = llem_merge(r->a, r->shared, checked_layer(r, part));
+}
+
+static void engine_names_of(struct reading *r, const struct llem_value *map, const char *key)
+{
+    for (size_t i = 0; !llem_is_null(map) && i < map->count; i++) {
+        const char *near;
+
+        if (in_list(r->s->schema->engines, map->keys[i])) {
+            if (map->items[i]->kind != LLEM_STRING)
+                llem__diag(&r->diags, map->items[i], "%s.%s must be text, but is %s", key,
+                           map->keys[i], llem__show(r->a, map->items[i]));
+            continue;
+        }
+        near = llem_nearest(map->keys[i], r->s->schema->visible);
+        llem__diag(&r->diags, map->items[i], "%s.%s: there is no engine %s%s%s%s", key,
+                   map->keys[i], map->keys[i], near ? "; did you mean " : "", near ? near : "",
+                   near ? "?" : "");
+    }
+}
+
+/* The settings of the study itself: those of the file, and flags that begin alike. */
+static void study_settings(struct reading *r, const struct llem_value *root,
+                           const struct llem_value *flags)
+{
+    struct llem_schema *schema = NULL;
+    struct llem__check c = r->check;
+    struct llem_value *own = llem_map(r->a), *tree;
+    llem_error err;
+
+    if (llem__schema_of(&schema, llem_study_rows, &err) < 0) {
+        r->a->oom = true;
+        return;
+    }
+    for (const struct llem_row *row = llem_study_rows; row->path; row++)
+        if (!strchr(row->path, '.') && llem_get(root, row->path))
+            llem_set(r->a, own, row->path, llem_get(root, row->path));
+    c.schema = schema;
+    tree = llem__check_layer(&c, own);
+    c.keys = NULL;
+    tree = llem_merge(r->a, tree, llem__check_layer(&c, flags));
+    r->s->study = llem__complete(schema, r->a, "", tree, 0);
+    engine_names_of(r, llem_get(r->s->study, "runners"), "runners");
+    engine_names_of(r, llem_get(r->s->study, "images"), "images");
+    llem_schema_free(schema);
+}
+
+/* The top level of a study's file: what is of the study, what all experiments share. */
+static void read_root(struct reading *r, struct llem_value *root)
+{
+    const struct llem_value *base = llem_get(root, "base"), *v;
+    const struct llem__keys *keys = r->check.keys;
+    struct llem_value *own;
+
+    r->shared = llem_map(r->a);
+    if (base && base->kind == LLEM_LIST)
+        for (size_t i = 0; i < base->count; i++)
+            base_file(r, base->items[i]);
+    else if (base)
+        base_file(r, base);
+    r->check.keys = keys;
+    own = checked_layer(r, experiment_part(r, root));
+    r->shared = llem_merge(r->a, r->shared, own);
+
+    r->sweep = r->experiments = NULL;
+    v = llem_get(root, "sweep");
+    if (v && v->kind == LLEM_MAP)
+        r->sweep = v;
+    else if (!llem_is_null(v))
+        llem__diag(&r->diags, v, "sweep must be a map of axes, but is %s", llem__show(r->a, v));
+    v = llem_get(root, "experiments");
+    if (v && v->kind == LLEM_LIST)
+        r->experiments = v;
+    else if (!llem_is_null(v))
+        llem__diag(&r->diags, v, "experiments must be a list of experiments, but is %s",
+                   llem__show(r->a, v));
+    for (size_t i = 0; r->experiments && i < r->experiments->count; i++) {
+        v = r->experiments->items[i];
+        if (v->kind != LLEM_MAP)
+            llem__diag(&r->diags, v, "an experiment must be a map of settings, but is %s",
+                       llem__show(r->a, v));
+    }
+    if (!r->sweep)
+        r->sweep = llem_map(r->a);
+    if (!r->experiments)
+        r->experiments = llem_list(r->a);
+}
+
+/* Settings from outside the file: the study's own apart from those of experiments. */
+static struct llem_value *split_flags(struct reading *r, struct llem_value *layer)
+{
+    struct llem_value *own = llem_map(r->a);
+
+    for (const struct llem_row *row = llem_study_rows; row->path; row++) {
+        struct llem_value *v = strchr(row->path, '.') ? NULL : llem_get(layer, row->path);
+        if (v) {
+            llem_set(r->a, own, row->path, v);
+            llem_unset(layer, row->path);
+        }
+    }
+    return own;
+}
+
+static void expand(struct reading *r)
+{
+    bool declares = r->sweep->count || !r->experiments->count;
+
+    check_sweep(r);
+    find_engines(r);
+    if (r->diags.count || !r->engines)
+        return;
+    for (size_t i = 0; declares && r->engines[i] && !r->a->oom; i++)
+        swept_block(r, r->engines[i]);
+    for (size_t i = 0; i < r->experiments->count && !r->a->oom; i++) {
+        const struct llem_value *entry = r->experiments->items[i];
+        const struct llem_value *own = llem_get(entry, "engine");
+
+        if (own && own->kind == LLEM_LIST) {
+            llem__diag(&r->diags, own, "the engine of an explicit experiment is one name, no list");
+        } else if (own || !r->engines_named) {
+            explicit_block(r, r->engine_forced ? r->engines[0] : "transformers", entry);
+        } else {
+            for (size_t k = 0; r->engines[k]; k++)
+                explicit_block(r, r->engines[k], entry);
+        }
+    }
+}
+
+bool llem_is_study(const char *path)
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    struct llem_value *root = NULL;
+    bool yes = llem_yaml_load(&a, &root, path, NULL) == LLEM_OK &&
+               (llem_get(root, "sweep") || llem_get(root, "experiments"));
+
+    llem_arena_done(&a);
+    return yes;
+}
+
+llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,
+                             const struct llem_schema *schema, const char *path,
+                             const llem_setting *settings, size_t count, llem_error *err)
+{
+    struct reading r = { 0 };
+    struct llem_sweep *s = calloc(1, sizeof(*s));
+    struct llem_value *root, *environment, *flags, *study_flags;
+    llem_errcode rc;
+    char *cwd = NULL;
+
+    llem__keep_errors(ctx, NULL);
+    if (!s)
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for a study");
+    r.s = s;
+    r.a = r.check.a = r.diags.a = &s->arena;
+    r.check.diags = &r.diags;
+    r.check.ctx = ctx;
+    r.check.schema = s->schema = schema;
+    s->ctx = ctx;
+    cwd = getcwd(NULL, 0);
+    s->cwd = llem_arena_strdup(r.a, cwd ? cwd : "/");
+    s->path = llem_arena_strdup(r.a, path);
+    s->dir = llem__absolute_dir(r.a, s->cwd, path);
+
+    rc = llem_variables_check(ctx, err);
+    if (rc < 0)
+        goto done;
+    r.user = llem__user_layer(ctx, r.a, &rc, err);
+    if (rc < 0)
+        goto done;
+    if (!llem__file_layer(&r.check, &(struct llem_config_source){ .path = path }, &root) ||
+        r.a->oom)
+        goto report;
+    /* Tags of lists are read before the marks would cover them. */
+    for (size_t i = 0; i < root->count; i++)
+        if (strcmp(root->keys[i], "sweep") != 0)
+            llem__mark(root->items[i], LLEM_FROM_FILE, NULL);
+    root->source = LLEM_FROM_FILE;
+    read_root(&r, root);
+    environment = llem__variables_layer(ctx, r.a, &r.diags, false);
+    flags = llem__settings_layer(&r.check, settings, count);
+    if (r.a->oom)
+        goto report;
+    (void)llem__mark_sections(environment);
+    (void)llem__mark_sections(flags);
+    study_flags = split_flags(&r, flags);
+    study_settings(&r, root, study_flags);
+    const struct llem__keys *keys = r.check.keys;
+    r.check.keys = NULL;
+    r.user = llem__check_layer(&r.check, r.user);
+    r.upper = llem_merge(r.a, llem__check_layer(&r.check, environment),
+                         llem__check_layer(&r.check, flags));
+    r.check.keys = keys;
+    if (r.a->oom)
+        goto report;
+    s->output =
+        llem__complete(schema, r.a, "", llem_merge(r.a, llem_merge(r.a, r.user, r.shared), r.upper),
+                       LLEM_ROW_STUDY);
+    expand(&r);
+    s->blocks = r.blocks;
+    s->n_blocks = r.n_blocks;
+
+report:
+    rc = llem__diags_error(&r.diags, err);
+    if (rc < 0)
+        llem__keep_errors(ctx, &r.diags);
+    if (s->arena.oom) {
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory for a study");
+        llem__keep_errors(ctx, NULL);
+    }
+
+done:
+    free(cwd);
+    if (rc < 0)
+        llem_sweep_free(s);
+    else
+        *out = s;
+    return rc;
+}
+
+void llem_sweep_free(struct llem_sweep *s)
+{
+    if (!s)
+        return;
+    llem_arena_done(&s->arena);
+    free(s);
+}
+
+/* ---- cells ---------------------------------------------------------------------------------- */
+
+static const struct llem__block *block_of(const struct llem_sweep *s, size_t index)
+{
+    size_t low = 0, high = s->n_blocks;
+
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+
+        if (s->blocks[middle].first <= index)
+            low = middle;
+        else
+            high = middle;
+    }
+    return &s->blocks[low];
+}
+
+/* The value of axis i in the cell. */
+static const struct overlay *value_of(const struct llem__block *b, size_t index, size_t i)
+{
+    size_t rest = index - b->first;
+
+    for (size_t k = b->n_axes; k-- > i + 1;)
+        rest /= b->axes[k].count;
+    return &b->axes[i].values[rest % b->axes[i].count];
+}
+
+static struct llem_value *apply(const struct llem_sweep *s, struct llem_arena *a,
+                                struct llem_value *tree, const struct overlay *o)
+{
+    for (size_t i = 0; i < o->set->count; i++)
+        tree = with(s->schema, a, tree, o->set->keys[i], 0, o->set->items[i]);
+    return tree;
+}
+
+const struct llem_value *llem_sweep_cell(const struct llem_sweep *s, size_t index,
+                                         struct llem_arena *a, const char **errors)
+{
+    const struct llem__block *b = block_of(s, index);
+    struct llem__diags diags = { .a = a };
+    struct llem__check c = { .schema = s->schema, .a = a, .diags = &diags };
+    struct llem_value *tree = b->base;
+    const char *text = b->errors, *sampling;
+
+    /* Groups win over axes, so they come last. */
+    for (int groups = 0; groups < 2; groups++) {
+        for (size_t i = 0; i < b->n_axes; i++) {
+            const struct overlay *o = value_of(b, index, i);
+
+            if (b->axes[i].group != groups)
+                continue;
+            tree = apply(s, a, tree, o);
+            if (o->errors)
+                text = text ? llem_arena_printf(a, "%s\n%s", text, o->errors) : o->errors;
+        }
+    }
+    if (!llem_is_null(llem_get(tree, "sampling_preset")) && !a->oom) {
+        const char *engine = llem_str_at(tree, "engine", "transformers");
+
+        /* A sampling section of its own, to fill. */
+        sampling = llem_arena_printf(a, "%s.sampling", engine);
+        if (sampling && !a->oom) {
+            struct llem_value *old = llem_at(tree, sampling);
+
+            tree = with(s->schema, a, tree, sampling, 0,
+                        old && old->kind == LLEM_MAP
+                            ? shallow(a, old)
+                            : llem__complete(s->schema, a, sampling, NULL, 0));
+            llem__apply_preset(&c, tree);
+        }
+    }
+    if (!text && !a->oom) {
+        llem__check_model(&c, tree, s->path);
+        llem__check_cross(&c, tree);
+        if (diags.count)
+            text = llem__diags_text(&diags);
+    }
+    *errors = text;
+    return a->oom ? NULL : tree;
+}
+
+const char *llem_sweep_label(const struct llem_sweep *s, size_t index, struct llem_arena *a)
+{
+    const struct llem__block *b = block_of(s, index);
+    struct llem_buf out = LLEM_BUF_INIT(1 << 16);
+    const char *text;
+
+    for (size_t i = 0; i < b->n_axes; i++) {
+        const struct overlay *o = value_of(b, index, i);
+
+        for (size_t k = 0; b->axes[i].count > 1 && k < o->set->count; k++) {
+            llem_buf_addf(&out, "%s%s=", out.len ? ", " : "", o->set->keys[k]);
+            if (o->set->items[k]->kind == LLEM_STRING)
+                llem_buf_adds(&out, o->set->items[k]->s);
+            else
+                llem_json_dump(&out, o->set->items[k], LLEM_JSON_COMPACT);
+        }
+    }
+    text = llem_arena_strdup(a, out.data);
+    llem_buf_done(&out);
+    return text;
+}
