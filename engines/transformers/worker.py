@@ -754,6 +754,9 @@ class Transformers(w.Engine):
 
     def batches(self, indices: Any) -> list[list[int]]:
         indices = list(indices)
+        for i in indices:
+            if not 0 <= i < len(self.prompts):
+                raise w.WorkerError(f"there is no prompt {i}; {len(self.prompts)} are loaded")
         n = self.batch_size
         return [indices[i : i + n] for i in range(0, len(indices), n)]
 
@@ -829,7 +832,7 @@ class Transformers(w.Engine):
 
     def run_warmup_prompt(self, index: int) -> float:
         self.seed_all()
-        inputs = self.inputs([index])
+        inputs = self.inputs(*self.batches([index]))
         decoding = self.generation(self.new_tokens(len(self.prompts[index])))
         self.synchronize()
         begin = time.monotonic_ns()
@@ -908,8 +911,8 @@ class Transformers(w.Engine):
         if graphs:
             done.extra["compiled_graphs"] = graphs
         if self.ranks:
-            done.extra["process_results"] = self.ranks.gather(
-                done, sum(local_bytes(p) for p in self.inner.parameters())
+            self.ranks.gather(
+                done, self.describe_devices(), sum(local_bytes(p) for p in self.inner.parameters())
             )
         return done
 
@@ -1059,12 +1062,15 @@ class Ranks:
         self.dist.broadcast_object_list(box, src=0, group=self.talk)
         return box[0]
 
-    def gather(self, done: w.Inference, weights_bytes: int) -> list[dict[str, Any]] | None:
-        """What each rank did, for rank 0."""
+    def gather(
+        self, done: w.Inference, devices: list[dict[str, Any]], weights_bytes: int
+    ) -> None:
+        """Let rank 0 tell what each did; its edges become the first begin and the last end."""
         mine = {
             "rank": self.rank,
             "pid": os.getpid(),
             "device": self.device,
+            "devices": devices,
             "t_begin_ns": done.t_begin_ns,
             "t_end_ns": done.t_end_ns,
             "peak_memory_bytes": done.peak_memory_bytes,
@@ -1074,7 +1080,10 @@ class Ranks:
         }
         box: list[Any] | None = [None] * self.size if self.rank == 0 else None
         self.dist.gather_object(mine, box, dst=0, group=self.talk)
-        return box
+        if box is not None:
+            done.extra["process_results"] = box
+            done.t_begin_ns = min(r["t_begin_ns"] for r in box)
+            done.t_end_ns = max(r["t_end_ns"] for r in box)
 
 
 class Leader(w.Engine):
@@ -1143,6 +1152,8 @@ def follow() -> None:
             arguments = (lambda text, fraction: None,)
         try:
             getattr(engine, method)(*arguments)
+        except w.WorkerError:
+            pass  # rank 0 refuses the same, and tells it
         except Exception as error:
             print(f"rank {engine.ranks.rank}: {error}", file=sys.stderr, flush=True)
             time.sleep(5)  # rank 0 meets most errors itself and tells them better

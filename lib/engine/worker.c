@@ -796,6 +796,36 @@ static llem_errcode worker_synchronize(void *self, int64_t *t_ns, llem_error *er
     return rc;
 }
 
+/* What each process of an engine with several reports; its times become ours. */
+static llem_errcode take_processes(struct worker *w, const struct llem_value *told,
+                                   const struct llem_value **out, llem_error *err)
+{
+    static const char *const times[] = { "t_begin_ns", "t_end_ns" };
+    struct llem_value *list;
+
+    *out = NULL;
+    if (llem_is_null(told))
+        return LLEM_OK;
+    list = llem_copy(&w->arena, told);
+    for (size_t i = 0; list->kind == LLEM_LIST && i < list->count; i++) {
+        struct llem_value *one = list->items[i];
+
+        if (one->kind != LLEM_MAP)
+            return violated(w, err, "process_results has an item that is no map");
+        for (size_t k = 0; k < LLEM_COUNT(times); k++) {
+            int64_t t_ns = host_time(w, one, times[k]);
+
+            if (t_ns != LLEM_UNKNOWN)
+                llem_set(&w->arena, one, times[k], llem_int(&w->arena, t_ns));
+        }
+    }
+    if (list->kind != LLEM_LIST)
+        return violated(w, err, "process_results is no list");
+    *out = list;
+    return w->arena.oom ? llem_fail(err, LLEM_ENOMEM, "out of memory for process_results")
+                        : LLEM_OK;
+}
+
 static llem_errcode worker_run_inference(void *self, const struct llem_pass *pass,
                                          const struct llem_receipts *receipts,
                                          struct llem_inference *out, llem_error *err)
@@ -829,9 +859,7 @@ static llem_errcode worker_run_inference(void *self, const struct llem_pass *pas
     out->peak_memory_bytes = llem_int_at(r.result, "peak_memory_bytes", LLEM_UNKNOWN);
     out->input_tokens = llem_int_at(r.result, "input_tokens", LLEM_UNKNOWN);
     out->output_tokens = llem_int_at(r.result, "output_tokens", LLEM_UNKNOWN);
-    out->process_results = NULL;
-    if (!llem_is_null(llem_get(r.result, "process_results")))
-        out->process_results = llem_copy(&w->arena, llem_get(r.result, "process_results"));
+    rc = take_processes(w, llem_get(r.result, "process_results"), &out->process_results, err);
 done:
     llem_arena_done(&a);
     return rc;

@@ -26,14 +26,6 @@ static bool is_measured(const struct llem_sensor *s)
     return strcmp(s->class->quality, "measured") == 0;
 }
 
-/* PCI addresses are written with four digits of the PCI domain, or with eight. */
-static bool same_pci(const char *a, const char *b)
-{
-    a += strspn(a, "0");
-    b += strspn(b, "0");
-    return *a && strcasecmp(a, b) == 0;
-}
-
 /* ---- probing ------------------------------------------------------------------------------ */
 
 /* An explicit sampler that cannot be used is an error at once, not after the model was loaded. */
@@ -155,7 +147,7 @@ static const struct llem_sensor *reader_of(const struct llem_harness *h,
     for (const struct llem_sensor *o = h->sensors; o < s; o++)
         for (size_t k = 0; o->opened && k < o->n_domains; k++)
             if (strcmp(o->domains[k].id, d->id) == 0 ||
-                (strcmp(d->kind, "gpu") == 0 && same_pci(o->domains[k].pci, d->pci)))
+                (strcmp(d->kind, "gpu") == 0 && llem_same_pci(o->domains[k].pci, d->pci)))
                 return o;
     return NULL;
 }
@@ -376,7 +368,7 @@ static bool names_gpu(const struct llem_domain *d, const struct llem_value *devi
                strcasecmp(device->s, d->uuid) == 0;
     uuid = llem_str_at(device, "uuid", "");
     pci = llem_str_at(device, "pci", "");
-    return (uuid[0] && strcasecmp(uuid, d->uuid) == 0) || same_pci(pci, d->pci);
+    return (uuid[0] && strcasecmp(uuid, d->uuid) == 0) || llem_same_pci(pci, d->pci);
 }
 
 static const struct llem_value *gpu_list(const struct llem_harness *h)

@@ -52,6 +52,13 @@ struct llem__requests {
     const char *const *finish;
 };
 
+/* One process of an engine with several, as it tells of itself; -1 and NaN where it does not. */
+struct llem__process {
+    int64_t index, begin_ns, end_ns, input_tokens, output_tokens;
+    double peak_bytes, weights_bytes;
+    const struct llem_value *devices;
+};
+
 struct llem__flops {
     double prefill, decode, attention; /* attention is part of both */
 };
@@ -59,11 +66,12 @@ struct llem__flops {
 struct llem__derive {
     const struct llem_recording *r;
     const struct llem_value *json;
-    struct llem_arena *a;      /* the result's */
-    struct llem_arena scratch; /* gone after the derivation */
+    struct llem_arena *a;       /* the result's */
+    struct llem_arena *scratch; /* gone after the derivation */
     bool is_inference, has_window, quick;
     struct llem__window window;
     double window_s;
+    int64_t begin_ns, end_ns; /* of the work: the window's edges, or one process's own; -1 */
     struct llem__requests requests;
     struct llem__tokens tokens;
     struct llem__domain *domains;
@@ -71,6 +79,11 @@ struct llem__derive {
     size_t *rows, *rows_begin; /* rows of `samples` by domain: rows[rows_begin[d]] ..
                                   rows[rows_begin[d + 1] - 1] */
     double step_period_s;
+    double peak_bytes, weights_bytes;      /* NaN = not known */
+    const struct llem_value *effective;    /* of the engine */
+    const struct llem__process *processes; /* of an engine with several */
+    size_t n_processes;                    /* 0 = there is one, of which is all that is known */
+    bool apart; /* each has charged devices of its own, and there are no others */
     /* totals over the charged domains */
     struct llem__q energy, adjusted, baseline;
     const char *charged_sampler, *charged_reason, *energy_quality;
@@ -115,6 +128,8 @@ struct llem_value *llem__quantity(struct llem__derive *x, const char *path, stru
 
 /* domains.c: energies of all domains and their totals. */
 void llem__derive_energy(struct llem__derive *x);
+/* The totals of the domains marked as charged; where there are none, null for charged_reason. */
+void llem__total_energy(struct llem__derive *x);
 struct llem_value *llem__energy_object(struct llem__derive *x);
 struct llem_value *llem__agreement_object(struct llem__derive *x);
 /* Energy of the charged domains between two times, seconds from t0; NaN if not known. */
@@ -131,6 +146,13 @@ struct llem__q llem__tpot(struct llem__derive *x);
 double llem__first_token_ms(struct llem__derive *x); /* mean; NaN */
 struct llem_value *llem__batch_object(struct llem__derive *x);
 struct llem_value *llem__phases_object(struct llem__derive *x);
+
+/* processes.c: the processes of an engine with several. */
+void llem__derive_processes(struct llem__derive *x);
+/* What is known of process k, in the shape of the whole: its own devices, times, tokens and
+ * memory. What is derived from it enters quantities and warnings of its own, which are dropped. */
+void llem__process_view(struct llem__derive *out, const struct llem__derive *x, size_t k);
+struct llem_value *llem__aggregation(struct llem__derive *x);
 
 /* flops.c: operations from dimensions; what it finds is in x. */
 void llem__derive_flops(struct llem__derive *x);

@@ -176,17 +176,17 @@ static void open_domain(struct llem__derive *x, size_t i)
     if (counter) {
         llem__reads_of(x, i, counter, &reads);
         d->has_counter = reads.n > 0;
-        llem__counter_init(&d->counter, &x->scratch, &reads, &x->window, &d->device);
+        llem__counter_init(&d->counter, x->scratch, &reads, &x->window, &d->device);
     }
     if (average) {
         llem__reads_of(x, i, average, &reads);
         d->has_average = reads.n > 0;
-        llem__power_init(&d->average, &x->scratch, &reads, &x->window, &d->device);
+        llem__power_init(&d->average, x->scratch, &reads, &x->window, &d->device);
     }
     if (instant) {
         llem__reads_of(x, i, instant, &reads);
         d->has_instant = reads.n > 0;
-        llem__power_init(&d->instant, &x->scratch, &reads, &x->window, &d->device);
+        llem__power_init(&d->instant, x->scratch, &reads, &x->window, &d->device);
     }
 }
 
@@ -201,16 +201,16 @@ static void estimate_domain(struct llem__derive *x, struct llem__domain *d)
     if (d->has_counter) {
         struct llem__estimate *e = &d->methods[d->n_methods++];
 
-        llem__kind_test(&d->kind_test, &x->scratch, &d->counter,
-                        d->has_instant ? &d->instant : NULL, &x->window, &d->device);
-        llem__estimate_counter(e, &x->scratch, &d->counter, &x->window, &d->device);
-        llem__estimate_alias(e, &x->scratch, &d->counter, d->kind_test.kind,
+        llem__kind_test(&d->kind_test, x->scratch, &d->counter, d->has_instant ? &d->instant : NULL,
+                        &x->window, &d->device);
+        llem__estimate_counter(e, x->scratch, &d->counter, &x->window, &d->device);
+        llem__estimate_alias(e, x->scratch, &d->counter, d->kind_test.kind,
                              d->has_instant ? d->instant.averaging_s : 0, &x->window, &d->device);
     }
     if (d->has_average)
-        llem__estimate_average(&d->methods[d->n_methods++], &x->scratch, &d->average, &x->window);
+        llem__estimate_average(&d->methods[d->n_methods++], x->scratch, &d->average, &x->window);
     if (d->has_instant)
-        llem__estimate_instant(&d->methods[d->n_methods++], &x->scratch, &d->instant, &x->window);
+        llem__estimate_instant(&d->methods[d->n_methods++], x->scratch, &d->instant, &x->window);
     /* They stand in order of preference. */
     for (size_t m = d->n_methods; m-- > 0;)
         if (!d->methods[m].reason)
@@ -247,7 +247,7 @@ static bool span_power(struct llem__derive *x, const struct llem__domain *d, con
         double *at, width;
 
         half_s = llem__counter_half(c, from_s, to_s);
-        n = llem__counter_powers(c, &x->scratch, from_s, to_s,
+        n = llem__counter_powers(c, x->scratch, from_s, to_s,
                                  fmax(c->period_s * 0.5, c->resolved ? 0 : 0.1), &y, &at);
         if (n < 2)
             return false;
@@ -263,7 +263,7 @@ static bool span_power(struct llem__derive *x, const struct llem__domain *d, con
 
         if (is_average)
             from_s += p->averaging_s > 0 ? p->averaging_s : 1; /* what came before is still in it */
-        n = llem__power_means(p, &x->scratch, from_s, to_s, p->period_s, &y);
+        n = llem__power_means(p, x->scratch, from_s, to_s, p->period_s, &y);
         if (n < 2)
             return false;
         *mean_w = llem__mean(y, n);
@@ -341,13 +341,16 @@ static double systematic(const struct systematic *s)
                     : (double)NAN;
 }
 
-static void total(struct llem__derive *x)
+void llem__total_energy(struct llem__derive *x)
 {
     struct systematic e = { .known = true }, adj = { .known = true }, base = { .known = true };
     double sum = 0, var = 0, sum_adj = 0, var_adj = 0, sum_base = 0, var_base = 0;
     const char *reason = NULL, *method = NULL;
     size_t valid = 0, with_baseline = 0;
 
+    x->energy = llem__q_null("J", x->charged_reason);
+    x->adjusted = llem__q_null("J", x->charged_reason);
+    x->baseline = llem__q_null("W", x->charged_reason);
     for (size_t i = 0; i < x->n_domains; i++) {
         struct llem__domain *d = &x->domains[i];
         struct systematic own = { .known = true };
@@ -439,9 +442,8 @@ static void estimate_load(struct llem__derive *x)
         high = llem_real_at(info, "tdp_high_w", tdp);
         cpus = llem_real_at(info, "n_cpus", llem_real_at(x->json, "environment.cpu.n_logical", 0));
         llem__reads_of(x, i, field, &r);
-        llem__counter_init(&c, &x->scratch, &r, &x->window,
-                           &any); /* as any other, of CPU seconds */
-        c.resolved = false;       /* reads, not ticks: they are taken at the edges */
+        llem__counter_init(&c, x->scratch, &r, &x->window, &any); /* as any other, of CPU seconds */
+        c.resolved = false; /* reads, not ticks: they are taken at the edges */
         busy = llem__counter_at(&c, fmin(x->window_s, c.n_reads ? c.read_s[c.n_reads - 1] : 0)) -
                llem__counter_at(&c, fmax(0, c.n_reads ? c.read_s[0] : 0));
         if (!(tdp > 0 && cpus >= 1) || !isfinite(busy)) {
@@ -539,7 +541,7 @@ void llem__derive_energy(struct llem__derive *x)
     x->baseline = llem__q_null("W", x->charged_reason);
     if (!domains || domains->kind != LLEM_LIST)
         return;
-    x->domains = llem_arena_calloc(&x->scratch, domains->count + 1, sizeof(*x->domains));
+    x->domains = llem_arena_calloc(x->scratch, domains->count + 1, sizeof(*x->domains));
     if (!x->domains)
         return;
     x->n_domains = domains->count;
@@ -554,7 +556,7 @@ void llem__derive_energy(struct llem__derive *x)
             x->n_charged++;
         }
     }
-    for (size_t i = 0; i < x->n_domains && !x->scratch.oom; i++) {
+    for (size_t i = 0; i < x->n_domains && !x->scratch->oom; i++) {
         struct llem__domain *d = &x->domains[i];
 
         open_domain(x, i);
@@ -565,7 +567,7 @@ void llem__derive_energy(struct llem__derive *x)
     }
     estimate_load(x);
     estimate_windows(x);
-    total(x);
+    llem__total_energy(x);
     if (x->estimated) {
         struct llem__q q = llem__q_of(x->estimated_j[0], "J", x->energy_source, "estimated");
 

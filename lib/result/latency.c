@@ -123,7 +123,7 @@ static size_t durations(struct llem__derive *x, enum span span, double **out)
     int pass = latency_pass(x);
     size_t n = 0;
 
-    *out = llem_arena_calloc(&x->scratch, q->n + 1, sizeof(double));
+    *out = llem_arena_calloc(x->scratch, q->n + 1, sizeof(double));
     for (size_t k = 0; *out && k < q->n; k++) {
         int64_t from = q->submit[k], to = -1;
         double share = 1;
@@ -175,12 +175,12 @@ static struct intervals token_intervals(struct llem__derive *x)
     int64_t *times;
     size_t *begin;
 
-    if (!request || !request->count)
+    if (!request || !x->requests.n)
         return out;
-    begin = llem_arena_calloc(&x->scratch, x->requests.n + 2, sizeof(*begin));
-    times = llem_arena_calloc(&x->scratch, request->count + 1, sizeof(*times));
-    out.full = llem_arena_calloc(&x->scratch, request->count + 1, sizeof(double));
-    out.trimmed = llem_arena_calloc(&x->scratch, request->count + 1, sizeof(double));
+    begin = llem_arena_calloc(x->scratch, x->requests.n + 2, sizeof(*begin));
+    times = llem_arena_calloc(x->scratch, request->count + 1, sizeof(*times));
+    out.full = llem_arena_calloc(x->scratch, request->count + 1, sizeof(double));
+    out.trimmed = llem_arena_calloc(x->scratch, request->count + 1, sizeof(double));
     if (!begin || !times || !out.full || !out.trimmed)
         return out;
     for (size_t k = 0; k < request->count; k++)
@@ -351,10 +351,9 @@ struct llem_value *llem__latency_measurements(struct llem__derive *x)
 struct llem_value *llem__batch_object(struct llem__derive *x)
 {
     const struct llem_column *begin = llem_recording_column(x->r, "steps", "begin_ns");
-    const struct llem_value *effective = llem_at(x->json, "engine.effective");
     double weighted = 0, length = 0, mean, most, padded;
     struct llem_value *o = llem_map(x->a);
-    int64_t batches = llem_int_at(effective, "num_batches", -1), prefills = 0;
+    int64_t batches = llem_int_at(x->effective, "num_batches", -1), prefills = 0;
 
     for (size_t k = 0; begin && x->has_window && k < begin->count; k++) {
         int64_t b = begin->i64[k], e = llem_recording_column(x->r, "steps", "end_ns")->i64[k];
@@ -369,8 +368,8 @@ struct llem_value *llem__batch_object(struct llem__derive *x)
     if (batches < 0 && prefills > 0)
         batches = prefills;
     mean = length > 0 ? weighted / length : (double)NAN;
-    most = llem_real_at(effective, "batch_size", (double)NAN);
-    padded = llem_real_at(effective, "padded_input_tokens", (double)NAN);
+    most = llem_real_at(x->effective, "batch_size", (double)NAN);
+    padded = llem_real_at(x->effective, "padded_input_tokens", (double)NAN);
     llem__put_real(x, o, "effective_batch_size", mean);
     llem__put_real(x, o, "batch_utilisation", most > 0 ? mean / most : (double)NAN);
     llem__put_real(x, o, "padding_overhead",
@@ -401,7 +400,7 @@ static int by_time(const void *a, const void *b)
 static struct llem_value *occupancy(struct llem__derive *x)
 {
     const struct llem__requests *q = &x->requests;
-    struct edge *edges = llem_arena_calloc(&x->scratch, 2 * q->n + 1, sizeof(*edges));
+    struct edge *edges = llem_arena_calloc(x->scratch, 2 * q->n + 1, sizeof(*edges));
     double low_s = 0, low_j = 0, area = 0;
     int now = 0, most = 0;
     struct llem_value *o;

@@ -129,6 +129,8 @@ const struct llem_reason llem_reasons[] = {
       "See the events of the recording for what it said, and measure again." },
     { "range_unknown", "The estimate comes from elsewhere and without a range.",
       "energy_sampler: estimate gives one; a sensor gives a measured value (`llem config`)." },
+    { "processes_not_apart", "The processes worked on the same devices, or on devices that are not known one by one, and a sensor cannot tell them apart.",
+      "total_energy_j is of all of them; one GPU a process, named by its UUID, is told apart." },
     { NULL, NULL, NULL },
 };
 /* clang-format on */

@@ -37,8 +37,8 @@ static struct llem__q window_q(const struct llem__derive *x)
     double half = llem_real_at(x->json, "clocks.worker.half_width_ns", (double)NAN);
     struct llem__q q = llem__q_null("s", "no_window");
 
-    if (x->has_window) {
-        q = llem__q_of(x->window_s, "s", "engine's edges", "measured");
+    if (x->begin_ns >= 0) {
+        q = llem__q_of((double)(x->end_ns - x->begin_ns) / 1e9, "s", "engine's edges", "measured");
         q.u_stat = half >= 0 ? half / 1e9 * sqrt(2.0 / 3) : (double)NAN;
     }
     return q;
@@ -52,7 +52,7 @@ static struct llem__q per_second(const struct llem__derive *x, double count, con
     if (!isfinite(count))
         return llem__q_null(unit, missing_tokens(x));
     if (!(time.v > 0))
-        return llem__q_null(unit, x->has_window ? "window_too_short" : "no_window");
+        return llem__q_null(unit, x->begin_ns >= 0 ? "window_too_short" : "no_window");
     q = llem__q_of(count / time.v, unit, source, "derived");
     q.u_stat = q.v * time.u_stat / time.v;
     return q;
@@ -266,12 +266,12 @@ static struct llem_value *timeseries(struct llem__derive *x)
 
 static struct llem_value *start_time(struct llem__derive *x)
 {
-    return llem__utc(x, x->has_window ? x->window.t0_ns : -1);
+    return llem__utc(x, x->begin_ns);
 }
 
 static struct llem_value *end_time(struct llem__derive *x)
 {
-    return llem__utc(x, x->has_window ? x->window.t1_ns : -1);
+    return llem__utc(x, x->end_ns);
 }
 
 /* ---- one process -------------------------------------------------------------------------- */
@@ -282,7 +282,7 @@ static struct llem_value *timestamps(struct llem__derive *x)
 
     llem_set(x->a, o, "start", start_time(x));
     llem_set(x->a, o, "end", end_time(x));
-    llem__put_real(x, o, "duration_sec", x->has_window ? x->window_s : (double)NAN);
+    llem__put_real(x, o, "duration_sec", window_q(x).v);
     return o;
 }
 
@@ -297,7 +297,7 @@ static struct llem_value *inference_metrics(struct llem__derive *x)
     llem__put_count(x, o, "output_tokens", x->tokens.output);
     llem__put_real(x, o, "inference_time_sec", window_q(x).v);
     llem__put_real(x, o, "tokens_per_second", per_second(x, n, "tok/s", "receipts").v);
-    llem__put_real(x, o, "latency_per_token_ms", 1000 * x->window_s / n);
+    llem__put_real(x, o, "latency_per_token_ms", 1000 * window_q(x).v / n);
     llem__put_real(x, o, "time_to_first_token_ms", llem__first_token_ms(x));
     llem_set(x->a, o, "latency_measurements", llem__latency_measurements(x));
     return o;
@@ -329,7 +329,7 @@ static struct llem_value *energy_metrics(struct llem__derive *x)
     llem__put_real(x, o, "ram_energy_j", ram);
     llem__put_real(x, o, "gpu_power_w", gpu / x->window_s);
     llem__put_real(x, o, "cpu_power_w", cpu / x->window_s);
-    llem__put_real(x, o, "duration_sec", window_q(x).v);
+    llem__put_real(x, o, "duration_sec", x->has_window ? x->window_s : (double)NAN);
     llem_set(x->a, o, "emissions_kg_co2", llem_null(x->a)); /* needs the grid's intensity */
     llem__put_real(x, o, "energy_per_token_j", x->energy.v / total_tokens(x));
     return o;
@@ -343,10 +343,8 @@ static struct llem_value *compute_metrics(struct llem__derive *x)
     llem__put_real(x, o, "flops_total", total);
     llem__put_real(x, o, "flops_per_token", total / total_tokens(x));
     llem__put_real(x, o, "flops_per_second", total / window_q(x).v);
-    llem__put_real(x, o, "peak_memory_mb",
-                   llem_real_at(x->json, "totals.peak_memory_bytes", (double)NAN) / MIB);
-    llem__put_real(x, o, "model_memory_mb",
-                   llem_real_at(x->json, "model.weights_bytes", (double)NAN) / MIB);
+    llem__put_real(x, o, "peak_memory_mb", x->peak_bytes / MIB);
+    llem__put_real(x, o, "model_memory_mb", x->weights_bytes / MIB);
     llem__put_string(x, o, "flops_method", llem__flops_method(x));
     llem__put_string(x, o, "flops_confidence", llem__flops_confidence(x));
     llem_set(x->a, o, "compute_precision", llem__copy_at(x, "model.dtype"));
@@ -369,9 +367,10 @@ static struct llem_value *extended_metrics(struct llem__derive *x)
     return o;
 }
 
-static struct llem_value *process_results(struct llem__derive *x)
+/* One process; x is the whole where there is only one, else what is known of this one. */
+static struct llem_value *process_object(struct llem__derive *x, int64_t index)
 {
-    struct llem_value *list = llem_list(x->a), *o = llem_map(x->a);
+    struct llem_value *o = llem_map(x->a);
     const struct llem__domain *gpu = NULL;
 
     for (size_t i = x->n_domains; i-- > 0;)
@@ -381,7 +380,7 @@ static struct llem_value *process_results(struct llem__derive *x)
     llem_set(x->a, o, "experiment_id", llem__copy_at(x, "experiment_id"));
     llem_set(x->a, o, "engine", engine_name(x));
     llem_set(x->a, o, "engine_version", engine_version(x));
-    llem_set(x->a, o, "process_index", llem_int(x->a, 0));
+    llem_set(x->a, o, "process_index", llem_int(x->a, index));
     llem__put_count(x, o, "gpu_id", gpu ? llem_int_at(gpu->json, "index", -1) : -1);
     llem__put_string(x, o, "gpu_name", gpu ? gpu->label : NULL);
     llem_set(x->a, o, "gpu_is_mig",
@@ -399,32 +398,27 @@ static struct llem_value *process_results(struct llem__derive *x)
     llem_set(x->a, o, "energy_breakdown", energy_breakdown(x));
     llem_set(x->a, o, "thermal_throttle", llem__thermal_throttle(x));
     llem_set(x->a, o, "warmup_result", x->is_inference ? llem__warmup_result(x) : llem_null(x->a));
-    llem_append(x->a, list, o);
-    return list;
+    return o;
 }
 
-static struct llem_value *aggregation(struct llem__derive *x)
+static struct llem_value *process_results(struct llem__derive *x)
 {
-    const struct llem_value *devices = llem_at(x->json, "engine.devices");
-    struct llem_value *o = llem_map(x->a);
-    bool attributed = x->n_charged > 0;
+    struct llem_value *list = llem_list(x->a);
 
-    /* Every GPU the engine named is a charged domain. */
-    for (size_t k = 0; devices && devices->kind == LLEM_LIST && k < devices->count; k++) {
-        const char *uuid = llem_str_at(devices->items[k], "uuid", "");
-        bool found = !*uuid;
+    if (!x->n_processes)
+        llem_append(x->a, list, process_object(x, 0));
+    for (size_t k = 0; k < x->n_processes; k++) {
+        struct llem__derive one;
+        char path[64];
 
-        for (size_t i = 0; i < x->n_domains; i++)
-            found = found || (x->domains[i].charged &&
-                              strcmp(llem_str_at(x->domains[i].json, "uuid", ""), uuid) == 0);
-        attributed = attributed && found;
+        llem__process_view(&one, x, k);
+        llem_append(x->a, list, process_object(&one, x->processes[k].index));
+        snprintf(path, sizeof(path), "process_results.%zu.energy_metrics.total_energy_j", k);
+        llem__quantity(x, path, one.energy);
+        snprintf(path, sizeof(path), "process_results.%zu.compute_metrics.flops_total", k);
+        llem__quantity(x, path, one.total_flops);
     }
-    llem__put_string(x, o, "method", "single_process");
-    llem_set(x->a, o, "num_processes", llem_int(x->a, 1));
-    llem_set(x->a, o, "temporal_overlap_verified", llem_bool(x->a, false));
-    llem_set(x->a, o, "gpu_attribution_verified", llem_bool(x->a, attributed));
-    llem_set(x->a, o, "warnings", llem_list(x->a));
-    return o;
+    return list;
 }
 
 static struct llem_value *warmup(struct llem__derive *x)
@@ -591,7 +585,7 @@ static const struct {
     { "start_time", start_time },
     { "end_time", end_time },
     { "process_results", process_results },
-    { "aggregation", aggregation },
+    { "aggregation", llem__aggregation },
     { "thermal_throttle", llem__thermal_throttle },
     { "warmup_result", warmup },
     { "latency_stats", llem__latency_stats },
@@ -633,6 +627,8 @@ static void read_window(struct llem__derive *x)
     x->window =
         (struct llem__window){ t0, t1, head >= 0 && head < t0 ? head : t0, tail > t1 ? tail : t1 };
     x->window_s = (double)(t1 - t0) / 1e9;
+    x->begin_ns = t0;
+    x->end_ns = t1;
 }
 
 /* How long one step of the load takes: of the engine's steps, else between tokens. */
@@ -644,7 +640,7 @@ static void read_step_period(struct llem__derive *x)
 
     if (!begin || begin->count < 3)
         return;
-    v = llem_arena_calloc(&x->scratch, begin->count, sizeof(*v));
+    v = llem_arena_calloc(x->scratch, begin->count, sizeof(*v));
     for (size_t k = 1; v && k < begin->count; k++)
         if (begin->i64[k] > begin->i64[k - 1])
             v[n++] = (double)(begin->i64[k] - begin->i64[k - 1]) / 1e9;
@@ -655,7 +651,10 @@ static void read_step_period(struct llem__derive *x)
 llem_errcode llem_derive(const struct llem_recording *r, struct llem_arena *a,
                          struct llem_value **out, llem_error *err)
 {
-    struct llem__derive x = { .r = r, .json = r->json, .a = a };
+    struct llem_arena scratch = LLEM_ARENA_INIT;
+    struct llem__derive x = {
+        .r = r, .json = r->json, .a = a, .scratch = &scratch, .begin_ns = -1, .end_ns = -1
+    };
     const struct llem_value *seen = llem_get(r->json, "warnings");
     struct llem_value *result = llem_map(a);
     llem_errcode rc = LLEM_OK;
@@ -673,6 +672,7 @@ llem_errcode llem_derive(const struct llem_recording *r, struct llem_arena *a,
     llem__derive_tokens(&x);
     llem__derive_flops(&x);
     llem__derive_energy(&x);
+    llem__derive_processes(&x);
     llem__state_warnings(&x);
 
     for (size_t k = 0; k < LLEM_COUNT(keys); k++) {
@@ -683,11 +683,11 @@ llem_errcode llem_derive(const struct llem_recording *r, struct llem_arena *a,
     }
     /* Composed last, when every warning is known; its place in the order is taken already. */
     llem_set(a, result, "reproducibility_notes", llem__notes(&x));
-    if (a->oom || x.scratch.oom)
+    if (a->oom || scratch.oom)
         rc =
             llem_fail(err, LLEM_ENOMEM, "out of memory while computing the result of '%s'", r->dir);
     else
         *out = result;
-    llem_arena_done(&x.scratch);
+    llem_arena_done(&scratch);
     return rc;
 }

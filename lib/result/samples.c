@@ -24,9 +24,9 @@ static bool index_rows(struct llem__derive *x, const struct llem_column *device)
 
     if (x->rows)
         return true;
-    x->rows_begin = llem_arena_calloc(&x->scratch, x->n_domains + 2, sizeof(*at));
-    at = llem_arena_calloc(&x->scratch, x->n_domains + 2, sizeof(*at));
-    x->rows = llem_arena_calloc(&x->scratch, device->count + 1, sizeof(*at));
+    x->rows_begin = llem_arena_calloc(x->scratch, x->n_domains + 2, sizeof(*at));
+    at = llem_arena_calloc(x->scratch, x->n_domains + 2, sizeof(*at));
+    x->rows = llem_arena_calloc(x->scratch, device->count + 1, sizeof(*at));
     if (!x->rows_begin || !at || !x->rows) {
         x->rows = NULL;
         return false;
@@ -67,10 +67,10 @@ void llem__reads_of(struct llem__derive *x, size_t domain, const struct llem_val
     last = x->rows + x->rows_begin[domain + 1];
     for (row = x->rows + x->rows_begin[domain]; row < last; row++)
         n += id->u16[*row] == wanted;
-    begin = llem_arena_calloc(&x->scratch, n + 1, sizeof(*begin));
-    end = llem_arena_calloc(&x->scratch, n + 1, sizeof(*end));
-    raw = llem_arena_calloc(&x->scratch, n + 1, sizeof(*raw));
-    status = llem_arena_calloc(&x->scratch, n + 1, sizeof(*status));
+    begin = llem_arena_calloc(x->scratch, n + 1, sizeof(*begin));
+    end = llem_arena_calloc(x->scratch, n + 1, sizeof(*end));
+    raw = llem_arena_calloc(x->scratch, n + 1, sizeof(*raw));
+    status = llem_arena_calloc(x->scratch, n + 1, sizeof(*status));
     if (!begin || !end || !raw || !status)
         return;
     n = 0;
@@ -101,9 +101,9 @@ size_t llem__values_in_window(struct llem__derive *x, size_t domain, const char 
     if (!x->has_window)
         return 0;
     llem__reads_of(x, domain, llem__field_of(x->domains[domain].json, role), &r);
-    *out = llem_arena_calloc(&x->scratch, r.n + 1, sizeof(double));
+    *out = llem_arena_calloc(x->scratch, r.n + 1, sizeof(double));
     if (at_s)
-        *at_s = llem_arena_calloc(&x->scratch, r.n + 1, sizeof(double));
+        *at_s = llem_arena_calloc(x->scratch, r.n + 1, sizeof(double));
     if (!*out || (at_s && !*at_s))
         return 0;
     for (size_t k = 0; k < r.n; k++) {

@@ -195,15 +195,11 @@ static double charged_vram(const struct llem__derive *x)
 
 struct llem_value *llem__memory_object(struct llem__derive *x)
 {
-    double total = charged_vram(x),
-           model = llem_real_at(x->json, "model.weights_bytes", (double)NAN);
-    double peak = llem_real_at(x->json, "totals.peak_memory_bytes", (double)NAN);
-    double kv = llem_real_at(x->json, "engine.effective.kv_cache_bytes", (double)NAN);
+    double total = charged_vram(x), model = x->weights_bytes, peak = x->peak_bytes;
+    double kv = llem_real_at(x->effective, "kv_cache_bytes", (double)NAN);
     double out = x->tokens.output > 0 ? (double)x->tokens.output : (double)NAN;
     struct llem_value *o = llem_map(x->a);
 
-    peak = peak > 0 ? peak : (double)NAN;
-    model = model > 0 ? model : (double)NAN;
     llem__put_real(x, o, "total_vram_mb", total / MIB);
     llem__put_real(x, o, "model_memory_mb", model / MIB);
     llem__put_real(x, o, "peak_memory_mb", peak / MIB);
@@ -226,7 +222,7 @@ static size_t utilisation(struct llem__derive *x, double **out)
         if (x->domains[i].charged)
             cap += llem__values_in_window(x, i, "utilization", &v, NULL);
     }
-    *out = llem_arena_calloc(&x->scratch, cap + 1, sizeof(double));
+    *out = llem_arena_calloc(x->scratch, cap + 1, sizeof(double));
     for (size_t i = 0; *out && i < x->n_domains; i++) {
         double *v;
         size_t m;
@@ -265,16 +261,15 @@ struct llem_value *llem__utilisation_samples(struct llem__derive *x)
 
 struct llem_value *llem__kv_cache_object(struct llem__derive *x)
 {
+    static const char *const blocks[] = { "kv_cache_blocks_used", "kv_cache_blocks_total" };
     struct llem_value *o = llem_map(x->a);
     double hit = x->tokens.cached >= 0 && x->tokens.input > 0
                      ? (double)x->tokens.cached / (double)x->tokens.input
                      : (double)NAN;
 
     llem__put_real(x, o, "kv_cache_hit_rate", hit);
-    llem_set(x->a, o, "kv_cache_blocks_used",
-             llem__copy_at(x, "engine.effective.kv_cache_blocks_used"));
-    llem_set(x->a, o, "kv_cache_blocks_total",
-             llem__copy_at(x, "engine.effective.kv_cache_blocks_total"));
+    for (size_t k = 0; k < LLEM_COUNT(blocks); k++)
+        llem_set(x->a, o, blocks[k], llem_copy(x->a, llem_get(x->effective, blocks[k])));
     return o;
 }
 

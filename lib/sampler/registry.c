@@ -6,6 +6,7 @@
 #include "lib/sampler/sampler.h"
 
 #include <string.h>
+#include <strings.h>
 
 /*
  * Best first. NVML, Zeus and CodeCarbon stand in the order of the original; ours stand by what they
@@ -42,6 +43,13 @@ const char *llem_role_name(enum llem_role role)
     };
 
     return (unsigned)role < LLEM_ROLE_COUNT ? names[role] : "unknown";
+}
+
+bool llem_same_pci(const char *a, const char *b)
+{
+    a += strspn(a, "0");
+    b += strspn(b, "0");
+    return *a && strcasecmp(a, b) == 0;
 }
 
 llem_errcode llem_sampler_no_window_begin(void *self, llem_error *err)

@@ -49,6 +49,9 @@ struct llem_domain {
     size_t n_fields;
 };
 
+/* PCI addresses are written with four digits of the PCI domain, or with eight; "" is none. */
+bool llem_same_pci(const char *a, const char *b);
+
 /* status of a reading: 0 = good; else why not. Vendor codes are positive (NVML's return codes),
  * ours negative. */
 enum { LLEM_READ_OK = 0, LLEM_READ_GONE = -1, LLEM_READ_IO = -2, LLEM_READ_GARBAGE = -3 };

@@ -62,6 +62,18 @@ echo $! >"$tmp/engine/pid"
 "$fakes/fake-load" "$tmp/engine/trace" 80 --tree "$(cat "$tmp/engine/pid")" 400 &
 engine_follower=$!
 
+# Two processes of a worker, each on a board of its own.
+scenario ranks <<EOF
+epoch boot
+board h100 2
+  gain 1
+  load idle 100
+EOF
+LLEM_NVML_LIBRARY=$fakes/libnvidia-ml.so.1 LLEM_FAKE_NVML_SCENARIO=$tmp/ranks/scenario LLEM_PLUGIN_PATH=$here/../fakes/worker \
+    llem run -m ./model -e scripted -d builtin -n 3 --quick --progress=none -o "$tmp/ranks/out" --set scripted.request_s=0.5 \
+    --set "scripted.gpus=$uuid ${uuid%0}1" >"$tmp/ranks/stdout" 2>"$tmp/ranks/stderr" </dev/null &
+echo $! >"$tmp/ranks/pid"
+
 mkdir -p "$tmp/sys" "$tmp/cpu"
 scenario rapl <<EOF
 zone intel-rapl:0
@@ -196,6 +208,21 @@ json_is "$environment" "[v for k, v in d['hardware']['gpu'].items() if k != 'pci
 json_is "$environment" "sorted(k for g in d['environment']['gpus'] for k, v in g.items() if v is None)" "[]"
 json_is "$environment" "[d['hardware']['thermal'][k] > 0 for k in ('temperature_c', 'power_limit_w', 'default_power_limit_w')], d['hardware']['cuda']['version'], d['cuda_version']" \
     "([True, True, True], '12.4', '12.4')"
+
+finish ranks
+exits 0
+result=$(echo "$tmp"/ranks/out/study_*/001_*/result.json)
+parts="[p['energy_metrics']['total_energy_j'] for p in d['process_results']]"
+json_is "$result" "d['aggregation']['method'], d['aggregation']['num_processes'], d['aggregation']['gpu_attribution_verified'], d['aggregation']['warnings']" "('sum_energy_wall_throughput', 2, True, [])"
+json_is "$result" "$parts == d['energy_per_device_j'], abs(sum($parts) / d['total_energy_j'] - 1) < 1e-12, [p['gpu_id'] for p in d['process_results']]" "(True, True, [0, 1])"
+# 100 W each over 1.5 s and the batch's sleep.
+json_is "$result" "[abs(e / d['total_inference_time_sec'] - 100) < 5 for e in $parts]" "[True, True]"
+run llem verify "$(dirname "$result")"
+exits 0 "every number is computed again"
+sed -i "s/\"process_index\": 1/\"process_index\": 2/" "$result"
+run llem verify "$(dirname "$result")"
+exits 1 "a changed process is found"
+prints "process_results.1.process_index"
 
 finish rapl
 exits 0

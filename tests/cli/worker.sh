@@ -42,6 +42,8 @@ dir=$(echo results/study_*/001_*)
 json_is "$dir/recording/recording.json" "d['engine']['name'], d['engine']['version'], d['engine']['effective']" "('scripted', '7', {'dtype': 'float32'})"
 json_is "$dir/recording/recording.json" "d['totals']['peak_memory_bytes']" 12345
 json_is "$dir/recording/recording.json" "[r['rank'] for r in d['totals']['process_results']]" "[0, 1]"
+json_is "$dir/result.json" "[p['process_index'] for p in d['process_results']], d['aggregation']['method'], d['aggregation']['temporal_overlap_verified']" "([0, 1], 'shared_energy_wall_throughput', True)"
+json_is "$dir/result.json" "[p['inference_metrics']['output_tokens'] for p in d['process_results']], [p['energy_metrics']['total_energy_j'] for p in d['process_results']]" "([12, 12], [None, None])"
 json_is "$dir/recording/recording.json" "d['clocks']['worker']['offset_ns']" 0
 json_is "$dir/recording/recording.json" "0 < d['clocks']['worker']['half_width_ns'] < 50000000, len(d['clocks']['worker']['before']), len(d['clocks']['worker']['after'])" "(True, 2, 2)"
 json_is "$dir/result.json" "d['tokens']['output'], d['latency_stats']['ttft_samples']" "(12, 3)"

@@ -548,9 +548,18 @@ def test_two_ranks_give_one_stream_of_receipts_and_say_what_each_did():
         assert [r["output_ids"] for r in receipts] == plain().ids, "and the tokens of one process"
         ranks = done["process_results"]
         assert [r["rank"] for r in ranks] == [0, 1] and ranks[0]["pid"] != ranks[1]["pid"]
+        assert done["t_begin_ns"] == min(r["t_begin_ns"] for r in ranks)
+        assert done["t_end_ns"] == max(r["t_end_ns"] for r in ranks)
         for r in ranks:
             assert r["t_end_ns"] > r["t_begin_ns"] and r["peak_memory_bytes"] > 0
+            assert r["devices"][0]["kind"] == "cpu"
             assert r["output_tokens"] == done["output_tokens"]
+        try:
+            w.call("run_inference", **{"pass": 0, "indices": [99], "repeats": 1})
+        except driver.RpcError as error:
+            assert "there is no prompt 99; 3 are loaded" in str(error)
+        again = w.call("run_inference", **{"pass": 0, "indices": [1], "repeats": 1})
+        assert len(again["process_results"]) == 2, "a request that is refused ends no rank"
         parts = sum(r["weights_bytes"] for r in ranks)
         whole = plain().loaded["model"]["weights_bytes"]
         assert whole <= parts < 1.8 * whole, "the layers are split between them"
@@ -560,6 +569,57 @@ def test_two_ranks_give_one_stream_of_receipts_and_say_what_each_did():
             assert not os.path.exists(f"/proc/{r['pid']}"), "nobody stays"
     assert "needs tp_size" in str(process_error(tp_plan="auto"))
     assert Run(tp_size=2).effective["ignored"]["tp_size"]
+
+
+def llem(*command: str) -> subprocess.CompletedProcess:
+    """The program itself, with this interpreter for the engine."""
+    build = os.environ["LLEM_TEST_BUILD_DIR"]
+    return subprocess.run(
+        [f"{build}/llem", *command],
+        env={
+            **os.environ,
+            "LD_LIBRARY_PATH": build,
+            "LLEM_PYTHON_TRANSFORMERS": sys.executable,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_result_of_two_ranks_has_an_item_for_each_and_is_their_aggregation():
+    with tempfile.TemporaryDirectory() as tmp:
+        run = llem(
+            *("run", "-e", "transformers", "-m", str(MODELS / "llama"), "-d", "builtin"),
+            *("-n", "3", "--quick", "-q", "-o", tmp, "--set", "transformers.dtype=float32"),
+            *("--set", "transformers.tp_plan=auto", "--set", "transformers.tp_size=2"),
+            *("--set", "task.max_output_tokens=8", "--set", "task.max_input_tokens=16"),
+            *("--set", "measurement.baseline.enabled=false"),
+        )
+        assert run.returncode == 0, run.stdout
+        directory = str(next(pathlib.Path(tmp).glob("study_*/001_*")))
+        result = json.loads(pathlib.Path(directory, "result.json").read_text())
+        verify = llem("verify", directory)
+        assert verify.returncode == 0, verify.stdout
+    ranks = result["process_results"]
+    assert [p["process_index"] for p in ranks] == [0, 1]
+    aggregation = result["aggregation"]
+    assert aggregation["method"] == "shared_energy_wall_throughput"
+    assert aggregation["num_processes"] == 2 and aggregation["temporal_overlap_verified"]
+    assert len(aggregation["warnings"]) == 1 and "energy is of all" in aggregation["warnings"][0]
+    assert min(p["timestamps"]["start"] for p in ranks) == result["start_time"]
+    assert max(p["timestamps"]["end"] for p in ranks) == result["end_time"]
+    seconds = result["total_inference_time_sec"]
+    assert 0 < max(p["inference_metrics"]["inference_time_sec"] for p in ranks) <= seconds
+    for p in ranks:
+        assert p["inference_metrics"]["total_tokens"] == result["total_tokens"]
+        assert p["energy_metrics"]["total_energy_j"] is None
+    whole = result["extended_metrics"]["memory"]
+    for field in ("peak_memory_mb", "model_memory_mb"):
+        parts = [p["compute_metrics"][field] for p in ranks]
+        assert min(parts) > 0 and abs(sum(parts) - whole[field]) < 1e-6, field
+    rate = result["total_tokens"] / seconds
+    assert abs(result["avg_tokens_per_second"] - rate) < 1e-9 * rate
 
 
 def hub(tmp: str) -> dict[str, str]:
@@ -595,20 +655,11 @@ def test_a_model_that_is_not_there_is_said_at_once():
 
 
 def test_llem_check_engine_finds_nothing_to_complain_of():
-    build = os.environ["LLEM_TEST_BUILD_DIR"]
-    run = subprocess.run(
-        [f"{build}/llem", "check-engine", "transformers", "-m", str(MODELS / "llama")]
-        + ["--set", "transformers.dtype=float32", "--set", "task.max_output_tokens=8"],
-        env={
-            **os.environ,
-            "LD_LIBRARY_PATH": build,
-            "LLEM_PYTHON_TRANSFORMERS": sys.executable,
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert run.returncode == 0 and "all kept" in run.stdout, run.stdout
+    command = ["check-engine", "transformers", "-m", str(MODELS / "llama")]
+    command += ["--set", "transformers.dtype=float32", "--set", "task.max_output_tokens=8"]
+    for more in ([], ["--set", "transformers.tp_plan=auto", "--set", "transformers.tp_size=2"]):
+        run = llem(*command, *more)
+        assert run.returncode == 0 and "all kept" in run.stdout, run.stdout
 
 
 def test_without_torch_the_worker_says_how_to_install_it():

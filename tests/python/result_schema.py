@@ -15,7 +15,9 @@ MAKE = pathlib.Path(os.environ["LLEM_TEST_BUILD_DIR"]) / "tests/unit/result/make
 KINDS = (
     ["nvml"],
     ["nvml", "gpus=3", "throttled"],
+    ["nvml", "gpus=2", "ranks"],
     ["rapl"],
+    ["rapl", "ranks"],
     ["rapl", "measure"],
     ["estimate"],
     ["none"],

@@ -84,6 +84,8 @@ static int experiment(const char *dir, const char *sensor, char **settings)
             o.seed = (uint64_t)n;
         else if (strcmp(*settings, "measure") == 0)
             o.is_measure = true;
+        else if (strcmp(*settings, "ranks") == 0)
+            o.two_ranks = true;
         else if (strcmp(*settings, "throttled") == 0)
             o.throttled = true;
         else if (sscanf(*settings, "length=%lf", &o.length_s) != 1)

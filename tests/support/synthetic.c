@@ -389,6 +389,17 @@ static const char base_json[] =
     " \"longest_gap_s\": 0.002, \"late_deadlines\": 0, \"reads\": 9000, \"ticks\": 50}, "
     "\"columns\": []}";
 
+/* Two processes that each worked on all of 12 requests, the second 2 ms later. */
+static const char two_ranks[] =
+    "[{\"rank\": 0, \"pid\": 70, \"device\": \"cuda:0\", \"devices\": [{\"kind\": \"gpu\", "
+    "\"uuid\": \"gpu-0000\"}], \"t_begin_ns\": 1000000000000, \"t_end_ns\": 1004998000000, "
+    "\"peak_memory_bytes\": 3221225472, \"input_tokens\": 174, \"output_tokens\": 384, "
+    "\"weights_bytes\": 1073741824},"
+    "{\"rank\": 1, \"pid\": 71, \"device\": \"cuda:1\", \"devices\": [{\"kind\": \"gpu\", "
+    "\"pci\": \"0000:01:00.0\"}], \"t_begin_ns\": 1000002000000, \"t_end_ns\": 1005000000000, "
+    "\"peak_memory_bytes\": 2147483648, \"input_tokens\": 174, \"output_tokens\": 384, "
+    "\"weights_bytes\": 1610612736}]";
+
 static struct llem_value *span(struct llem_arena *a, double from_s, double to_s)
 {
     struct llem_value *v = llem_map(a);
@@ -549,6 +560,8 @@ void synthetic_write(const char *dir, const struct synthetic_opts *opts,
     }
     llem_set_at(&a, json, "clocks.pairs", pairs);
     llem_set(&a, json, "quick", llem_bool(&a, o.quick));
+    if (o.two_ranks)
+        llem_set_at(&a, json, "totals.process_results", parse(&a, two_ranks));
     if (o.is_measure) {
         const char *const gone[] = { "model", "engine", "dataset", "totals" };
 

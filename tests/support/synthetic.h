@@ -19,6 +19,7 @@ struct synthetic_opts {
     int output_tokens; /* 0 = 32 each */
     bool no_tokens;    /* the engine does not time tokens */
     bool no_baseline, quick, is_measure, throttled;
+    bool two_ranks; /* the engine has two processes, on the first two boards */
     uint64_t seed;
 };
 

@@ -78,8 +78,17 @@ def run_inference(p: dict) -> dict:
         say({"method": "request", "params": r})
     say({"method": "steps", "params": {"begin_ns": [begin], "end_ns": [end],
                                        "prefill_tokens": [1], "decode_tokens": [4]}})
+    both = [{"rank": rank, "t_begin_ns": begin + rank, "t_end_ns": end, "devices": [d],
+             "input_tokens": sum(r["input_tokens"] for r in receipts),
+             "output_tokens": sum(r["output_tokens"] for r in receipts)}
+            for rank, d in enumerate(devices())]
     return {"t_begin_ns": begin, "t_end_ns": end, "peak_memory_bytes": 12345,
-            "process_results": [{"rank": 0, "tokens": 4}, {"rank": 1, "tokens": 4}]}
+            "process_results": both}
+
+
+def devices() -> list:
+    gpus = setting("gpus", "").split()
+    return [{"kind": "gpu", "uuid": u} for u in gpus] or [{"kind": "cpu"}, {"kind": "cpu"}]
 
 
 def answer(method: str, p: dict) -> dict:
@@ -109,7 +118,9 @@ def answer(method: str, p: dict) -> dict:
         return run_inference(p)
     if method == "capture_observed_params":
         return {"engine_params": {"dtype": "float32"}, "sampling_params": {}}
-    if method in ("open_device", "cleanup", "shutdown"):
+    if method == "open_device":
+        return {"devices": devices()}
+    if method in ("cleanup", "shutdown"):
         return {}
     raise LookupError(method)
 

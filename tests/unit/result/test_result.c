@@ -784,7 +784,8 @@ static void every_null_quantity_has_a_known_reason(void **state)
     for (int sensor = SYNTHETIC_NVML; sensor <= SYNTHETIC_NONE; sensor++) {
         for (int is_measure = 0; is_measure < 2; is_measure++) {
             struct synthetic_opts o = { .sensor = (enum synthetic_sensor)sensor,
-                                        .is_measure = is_measure };
+                                        .is_measure = is_measure,
+                                        .two_ranks = true };
             struct fixture *f = *state;
             const struct llem_value *q;
 
@@ -808,7 +809,7 @@ static void every_null_quantity_has_a_known_reason(void **state)
 static void every_quantity_is_the_value_of_its_field(void **state)
 {
     struct fixture *f = *state;
-    struct synthetic_opts o = { .sensor = SYNTHETIC_NVML };
+    struct synthetic_opts o = { .sensor = SYNTHETIC_NVML, .n_gpus = 2, .two_ranks = true };
     const struct llem_value *q;
 
     derive(f, &o, NULL);
@@ -878,6 +879,134 @@ static void fields_of_the_original_stand_first_and_in_its_order(void **state)
     assert_string_equal(llem_str_at(f->v, "start_time", ""), "2026-01-01T00:16:40.000000Z");
     assert_string_equal(llem_str_at(f->v, "end_time", ""), "2026-01-01T00:16:45.000000Z");
     assert_int_equal(llem_get(f->v, "process_results")->count, 1);
+}
+
+/* ---- several processes --------------------------------------------------------------------- */
+
+static double sum_of(const struct fixture *f, const char *path)
+{
+    char first[128], second[128];
+
+    snprintf(first, sizeof(first), "process_results.0.%s", path);
+    snprintf(second, sizeof(second), "process_results.1.%s", path);
+    return number(f, first) + number(f, second);
+}
+
+static void processes_with_devices_of_their_own_add_up_to_the_whole(void **state)
+{
+    struct fixture *f = *state;
+    struct synthetic_opts o = { .sensor = SYNTHETIC_NVML, .n_gpus = 2, .two_ranks = true };
+    double energy;
+
+    derive(f, &o, NULL);
+    energy = number(f, "total_energy_j");
+    assert_int_equal(llem_get(f->v, "process_results")->count, 2);
+    assert_string_equal(llem_str_at(f->v, "aggregation.method", ""), "sum_energy_wall_throughput");
+    assert_int_equal(llem_int_at(f->v, "aggregation.num_processes", 0), 2);
+    assert_true(llem_bool_at(f->v, "aggregation.temporal_overlap_verified", false));
+    assert_true(llem_bool_at(f->v, "aggregation.gpu_attribution_verified", false));
+    assert_int_equal(llem_at(f->v, "aggregation.warnings")->count, 0);
+
+    /* Each process has the energy of its board, found by UUID or PCI address; the idle one has
+     * none. */
+    assert_near(number(f, "process_results.0.energy_metrics.total_energy_j"),
+                number(f, "energy.domains.0.energy_j"), 0);
+    assert_near(number(f, "process_results.1.energy_metrics.total_energy_j"),
+                number(f, "energy.domains.1.energy_j"), 0);
+    assert_near(energy, f->t.energy_j, 2e-4 * energy);
+    assert_near(sum_of(f, "energy_metrics.total_energy_j"), energy, 1e-9 * energy);
+    assert_near(sum_of(f, "energy_metrics.gpu_energy_j"), energy, 1e-9 * energy);
+    assert_near(sum_of(f, "energy_breakdown.adjusted_j"), number(f, "energy_adjusted_j"), 1e-6);
+    assert_near(sum_of(f, "energy_breakdown.baseline_power_w"), number(f, "baseline_power_w"),
+                1e-9);
+    assert_near(
+        llem_real_at(quantity(f, "process_results.1.energy_metrics.total_energy_j"), "value", 0),
+        number(f, "process_results.1.energy_metrics.total_energy_j"), 0);
+    assert_int_equal(llem_int_at(f->v, "process_results.0.gpu_id", -1), 0);
+    assert_int_equal(llem_int_at(f->v, "process_results.1.gpu_id", -1), 1);
+    assert_int_equal(llem_int_at(f->v, "process_results.1.process_index", -1), 1);
+
+    /* From the first begin, 0 s, to the last end, 5 s, at which (174 + 384) / 5 = 111.6 tok/s. Both
+     * worked on every token, the second for 5 - 0.002 s. */
+    assert_near(number(f, "total_inference_time_sec"), 5, 1e-12);
+    assert_near(number(f, "total_tokens"), 558, 0);
+    assert_near(number(f, "avg_tokens_per_second"), 111.6, 1e-9);
+    assert_near(number(f, "process_results.1.inference_metrics.total_tokens"), 558, 0);
+    assert_near(number(f, "process_results.1.inference_metrics.inference_time_sec"), 4.998, 1e-12);
+    assert_near(number(f, "process_results.1.inference_metrics.tokens_per_second"), 558 / 4.998,
+                1e-9);
+    assert_string_equal(llem_str_at(f->v, "process_results.0.timestamps.end", ""),
+                        "2026-01-01T00:16:44.998000Z");
+    assert_string_equal(llem_str_at(f->v, "process_results.1.timestamps.start", ""),
+                        "2026-01-01T00:16:40.002000Z");
+
+    /* 3 + 2 GiB, 1 + 1.5 GiB */
+    assert_near(number(f, "process_results.0.compute_metrics.peak_memory_mb"), 3072, 0);
+    assert_near(number(f, "extended_metrics.memory.peak_memory_mb"), 5120, 0);
+    assert_near(number(f, "process_results.1.compute_metrics.model_memory_mb"), 1536, 0);
+    assert_near(number(f, "extended_metrics.memory.model_memory_mb"), 2560, 0);
+    assert_near(number(f, "extended_metrics.memory.inference_memory_mb"), 2560, 0);
+    assert_near(number(f, "process_results.1.extended_metrics.memory.total_vram_mb"), 81920, 0);
+
+    /* Receipts are one stream; how operations are shared is not told. */
+    assert_int_equal(llem_at(f->v, "process_results.0.per_request_latencies_ms")->count, 12);
+    assert_int_equal(llem_at(f->v, "process_results.1.per_request_latencies_ms")->count, 0);
+    assert_null_at(f, "process_results.1.inference_metrics.latency_measurements");
+    assert_null_at(f, "process_results.0.compute_metrics.flops_total");
+    assert_string_equal(
+        llem_str_at(quantity(f, "process_results.0.compute_metrics.flops_total"), "reason", ""),
+        "engine_does_not_report");
+}
+
+static void processes_on_one_device_have_no_energy_of_their_own(void **state)
+{
+    struct fixture *f = *state;
+    struct synthetic_opts o = { .sensor = SYNTHETIC_RAPL, .two_ranks = true };
+
+    derive(f, &o, NULL);
+    assert_near(number(f, "total_energy_j"), f->t.energy_j, 0.15);
+    assert_null_at(f, "process_results.0.energy_metrics.total_energy_j");
+    assert_null_at(f, "process_results.1.energy_metrics.cpu_energy_j");
+    assert_string_equal(
+        llem_str_at(quantity(f, "process_results.1.energy_metrics.total_energy_j"), "reason", ""),
+        "processes_not_apart");
+    assert_string_equal(llem_str_at(f->v, "aggregation.method", ""),
+                        "shared_energy_wall_throughput");
+    assert_false(llem_bool_at(f->v, "aggregation.gpu_attribution_verified", true));
+    assert_non_null(strstr(llem_str_at(f->v, "aggregation.warnings.0", ""), "energy is of all"));
+}
+
+static void ranks_at_odds(struct llem_value *json, struct llem_arena *a)
+{
+    struct llem_value **rank = llem_get(llem_get(json, "totals"), "process_results")->items;
+
+    llem_set(a, rank[0], "peak_memory_bytes", llem_null(a));
+    llem_set(a, rank[1], "t_begin_ns", llem_int(a, INT64_C(1004998500000)));
+    llem_set(a, rank[1], "t_end_ns", llem_int(a, INT64_C(1006000000000)));
+    llem_set(a, rank[1], "output_tokens", llem_int(a, 100));
+    llem_set(a, rank[1], "devices", llem_null(a));
+}
+
+static void doubts_about_processes_stand_in_the_aggregation(void **state)
+{
+    static const char *const doubts[] = { "process 1 worked outside of the window",
+                                          "did not work at the same time",
+                                          "neither are those of the receipts nor add up",
+                                          "energy is of all" };
+    struct fixture *f = *state;
+    struct synthetic_opts o = { .sensor = SYNTHETIC_NVML, .n_gpus = 2, .two_ranks = true };
+    const struct llem_value *list;
+
+    derive(f, &o, ranks_at_odds);
+    list = llem_at(f->v, "aggregation.warnings");
+    assert_int_equal(list->count, LLEM_COUNT(doubts));
+    for (size_t k = 0; k < LLEM_COUNT(doubts); k++)
+        if (!strstr(list->items[k]->s, doubts[k]))
+            fail_msg("'%s' is not '%s'", list->items[k]->s, doubts[k]);
+    assert_false(llem_bool_at(f->v, "aggregation.temporal_overlap_verified", true));
+    assert_null_at(f, "process_results.0.energy_metrics.total_energy_j");
+    /* What not every process tells is the engine's own total. */
+    assert_near(number(f, "extended_metrics.memory.peak_memory_mb"), 4e9 / 1048576, 1e-6);
 }
 
 static void same_recording_gives_the_same_bytes(void **state)
@@ -980,6 +1109,9 @@ int main(void)
         T(every_null_quantity_has_a_known_reason),
         T(every_quantity_is_the_value_of_its_field),
         T(fields_of_the_original_stand_first_and_in_its_order),
+        T(processes_with_devices_of_their_own_add_up_to_the_whole),
+        T(processes_on_one_device_have_no_energy_of_their_own),
+        T(doubts_about_processes_stand_in_the_aggregation),
         T(same_recording_gives_the_same_bytes),
         T(recording_without_sense_gives_nulls_not_crashes),
         T(too_little_memory_is_an_error_and_no_result),
