@@ -5,8 +5,9 @@
 #   make            build build/llem
 #   make try        install what is missing, build, measure the sample model, print the result
 #   make check      build with sanitizers in build-check, run every test of the core
-#   make install    PREFIX=~/.local (DESTDIR is honoured)
+#   make install    PREFIX=~/.local (DESTDIR is honoured); make uninstall removes it again
 #   make check-engines  the engines with Python packages, for real, in environments that it makes
+#   make check-package  the wheel and the source archive, installed and used in environments that it makes
 #   make style      formatting, include directions, banned functions, wording
 #   make bench      our figures beside the rivals', in the same run
 #   make campaign   the long tests: fuzzing, every failing allocation, a fresh Debian
@@ -44,10 +45,21 @@ check-engines:
 	ninja -C $(CHECK)
 	@tools/check-engines $(CHECK) $(NAMES)
 
+check-package:
+	@tools/bootstrap run build test
+	@$(MAKE) --no-print-directory $(CHECK)/build.ninja
+	@tools/run-tests $(CHECK) --suite package
+
 # Not every shell expands the ~ of PREFIX=~/.local.
 install: $(BUILD)/build.ninja
 	$(MESON) configure $(BUILD) -Dprefix=$(abspath $(patsubst ~/%,$(HOME)/%,$(PREFIX)))
 	$(MESON) install -C $(BUILD)
+
+# What the last install from this build folder put there. Meson leaves empty folders, workers their bytecode.
+uninstall:
+	ninja -C $(BUILD) uninstall
+	@sed -n 's,\(/.*/llem\)/.*,\1,p' $(BUILD)/meson-logs/install-log.txt | sort -u | while read -r dir; do \
+	    find "$$dir" -depth \( -name '*.pyc' -o -type d -empty \) -delete; done
 
 style:
 	@tools/bootstrap run build test style
@@ -60,4 +72,4 @@ bench campaign:
 clean:
 	rm -rf $(BUILD) $(CHECK) build-*
 
-.PHONY: all try check check-engines install style bench campaign clean
+.PHONY: all try check check-engines check-package install uninstall style bench campaign clean

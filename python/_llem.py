@@ -80,11 +80,14 @@ def main() -> int:
     Returns:
         1, where that is not possible.
     """
-    import signal  # 2 ms that an import of the package need not wait for
+    import signal  # a millisecond that an import of the package need not wait for
 
-    # What Python ignores or catches for itself would be inherited.
-    for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+    # Python ignores these for itself, which the program would inherit. SIGINT stays ignored where
+    # it was, as in a script's background.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     other = mixed_with(command=True)
     if other:
         print(f"llem: {sentence(other)}", file=sys.stderr)
