@@ -16,6 +16,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
 
 #include "lib/base/process.h"
 
@@ -432,7 +436,51 @@ static uint32_t rotate(uint32_t x, int n)
     return x >> n | x << (32 - n);
 }
 
-static void compress(uint32_t *h, const uint8_t *block)
+#ifdef __x86_64__
+/* With the processor's own instructions, four rounds at a time: ten times as fast, which plans of
+ * many thousand experiments and digests of weights of many gigabytes are worth. */
+__attribute__((target("sha,sse4.1"))) static void compress_sha_ni(uint32_t *h, const uint8_t *block)
+{
+    const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+    __m128i abcd = _mm_loadu_si128((const void *)h), efgh = _mm_loadu_si128((const void *)(h + 4));
+    __m128i m[4], abef, cdgh, abef_before, cdgh_before, w;
+
+    /* The instructions want the eight words in this order. */
+    abcd = _mm_shuffle_epi32(abcd, 0xB1);
+    efgh = _mm_shuffle_epi32(efgh, 0x1B);
+    abef = abef_before = _mm_alignr_epi8(abcd, efgh, 8);
+    cdgh = cdgh_before = _mm_blend_epi16(efgh, abcd, 0xF0);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) {
+        if (i < 4) {
+            m[i] = _mm_shuffle_epi8(_mm_loadu_si128((const void *)(block + 16 * i)), swap);
+        } else {
+            w = _mm_alignr_epi8(m[(i + 3) & 3], m[(i + 2) & 3], 4);
+            w = _mm_add_epi32(_mm_sha256msg1_epu32(m[i & 3], m[(i + 1) & 3]), w);
+            m[i & 3] = _mm_sha256msg2_epu32(w, m[(i + 3) & 3]);
+        }
+        w = _mm_add_epi32(m[i & 3], _mm_loadu_si128((const void *)(round_constants + 4 * i)));
+        cdgh = _mm_sha256rnds2_epu32(cdgh, abef, w);
+        abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(w, 0x0E));
+    }
+    abef = _mm_shuffle_epi32(_mm_add_epi32(abef, abef_before), 0x1B);
+    cdgh = _mm_shuffle_epi32(_mm_add_epi32(cdgh, cdgh_before), 0xB1);
+    _mm_storeu_si128((void *)h, _mm_blend_epi16(abef, cdgh, 0xF0));
+    _mm_storeu_si128((void *)(h + 4), _mm_alignr_epi8(cdgh, abef, 8));
+}
+
+/* Asked once, when the library is loaded: in a virtual machine the question is slow. */
+static bool has_sha_ni;
+
+__attribute__((constructor)) static void look_at_processor(void)
+{
+    unsigned a, b, c, d;
+
+    has_sha_ni = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 29 & 1);
+}
+#endif
+
+static void compress_portable(uint32_t *h, const uint8_t *block)
 {
     uint32_t w[64];
     uint32_t s[8];
@@ -461,6 +509,22 @@ static void compress(uint32_t *h, const uint8_t *block)
     }
     for (i = 0; i < 8; i++)
         h[i] += s[i];
+}
+
+static void compress(uint32_t *h, const uint8_t *block)
+{
+#ifdef __x86_64__
+    if (has_sha_ni) {
+        compress_sha_ni(h, block);
+        return;
+    }
+#endif
+    compress_portable(h, block);
+}
+
+void llem__sha256_portable(uint32_t h[8], const uint8_t block[64])
+{
+    compress_portable(h, block);
 }
 
 void llem_sha256_init(struct llem_sha256 *s)

@@ -46,6 +46,8 @@ void llem_sha256_init(struct llem_sha256 *s);
 void llem_sha256_add(struct llem_sha256 *s, const void *data, size_t len);
 void llem_sha256_hex(struct llem_sha256 *s, char hex[65]); /* finishes */
 void llem_sha256_of(const void *data, size_t len, char hex[65]);
+/* One block, without the processor's own instructions: what those are compared with in tests. */
+void llem__sha256_portable(uint32_t h[8], const uint8_t block[64]);
 
 /* ---- SHA-1 (FIPS 180-4), which names what git keeps; for no secret ------------------------- */
 struct llem_sha1 {

@@ -162,7 +162,8 @@ static size_t find(const struct llem_value *map, const char *key, size_t len)
     size_t i;
 
     for (i = 0; i < map->count; i++)
-        if (strncmp(map->keys[i], key, len) == 0 && map->keys[i][len] == '\0')
+        if ((len == 0 || map->keys[i][0] == key[0]) && strncmp(map->keys[i], key, len) == 0 &&
+            map->keys[i][len] == '\0')
             break;
     return i;
 }

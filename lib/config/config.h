@@ -127,6 +127,13 @@ struct llem_value *llem_config_provenance(const struct llem_config *c, struct ll
 void llem_config_hash(const struct llem_schema *s, const struct llem_value *tree, char hex16[17]);
 void llem_config_resolved_hash(const struct llem_schema *s, const struct llem_value *tree,
                                char hex64[65]);
+/* The canonical text that measurement_config_hash is taken of. */
+void llem_config_canonical(const struct llem_schema *s, const struct llem_value *tree,
+                           struct llem_buf *b);
+/* What a configuration says beyond the defaults, a line a setting: equal for those that ask for the
+ * same, however it is written. The preset's name is left out, its values are not. */
+void llem_config_effect(const struct llem_schema *s, const struct llem_value *tree,
+                        struct llem_buf *b);
 void llem_study_design_hash(const struct llem_schema *s, const struct llem_value *const *trees,
                             size_t count, char hex16[17]);
 
@@ -144,6 +151,7 @@ struct llem_sweep {
     struct llem_arena arena;
     const struct llem_schema *schema;
     llem_ctx *ctx;
+    struct llem_schema *study_schema;
     struct llem_value *study;  /* every row of llem_study_rows */
     struct llem_value *output; /* as in llem_config */
     const char *path, *dir, *cwd;

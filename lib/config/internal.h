@@ -73,18 +73,36 @@ void llem__diags_locate(struct llem__diags *d, const struct llem_value *tree);
 
 /* ---- schemas ------------------------------------------------------------------------------ */
 
+/* A row and what stands below it. */
+struct llem__node {
+    const struct llem_row *row; /* NULL: the top level */
+    const char *key;            /* the last part of its path */
+    struct llem_value *def;     /* its default, shared by every tree that does not say otherwise */
+    struct llem__text {
+        const char *s;
+        size_t len;
+    } python, canon;              /* key and default as hashes take them: "key": value */
+    size_t place;                 /* among its parent's children */
+    struct llem__node **children; /* in order */
+    size_t count, cap;
+    struct llem__node **sorted; /* the children by key */
+};
+
 struct llem_schema {
     struct llem_arena arena;
     const struct llem_row **rows; /* in order */
     size_t count;
-    const struct llem_row **sorted; /* by path, for llem_schema_find */
-    const char **engines;           /* names; ends with NULL */
-    const char **visible;           /* of those that are not hidden; ends with NULL */
+    struct llem__node *top;
+    struct llem__node **sorted; /* by path, for llem_schema_find */
+    const char **engines;       /* names; ends with NULL */
+    const char **visible;       /* of those that are not hidden; ends with NULL */
 };
 
 /* A schema of one table of rows (the user's configuration). */
 llem_errcode llem__schema_of(struct llem_schema **out, const struct llem_row *rows,
                              llem_error *err);
+/* The node of a path; NULL if there is none. */
+struct llem__node *llem__schema_node(const struct llem_schema *s, const char *path);
 /* The row's default as a value with LLEM_FROM_DEFAULT; null where it has none. */
 struct llem_value *llem__row_default(const struct llem_row *row, struct llem_arena *a);
 /* The last part of a path: "n_prompts" of "task.dataset.n_prompts". */

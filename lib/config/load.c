@@ -281,8 +281,8 @@ void llem__apply_preset(struct llem__check *c, struct llem_value *tree)
 }
 
 /* The complete section: every row, given or default; then what an open section holds besides. */
-struct llem_value *llem__complete(const struct llem_schema *s, struct llem_arena *a,
-                                  const char *path, const struct llem_value *given, unsigned study)
+static struct llem_value *complete(struct llem_arena *a, const struct llem__node *section,
+                                   const struct llem_value *given, unsigned study)
 {
     struct llem_value *out = llem_map(a);
 
@@ -292,29 +292,35 @@ struct llem_value *llem__complete(const struct llem_schema *s, struct llem_arena
         out->line = given->line;
         out->column = given->column;
     }
-    for (size_t i = 0; i < s->count; i++) {
-        const struct llem_row *row = s->rows[i];
+    for (size_t i = 0; i < section->count; i++) {
+        const struct llem__node *n = section->children[i];
+        const struct llem_row *row = n->row;
         const struct llem_value *v;
         struct llem_value *item;
-        if (!llem__is_child(path, row) || (row->flags & LLEM_ROW_STUDY) != study ||
-            row->type == LLEM_TYPE_ANY)
+        if ((row->flags & LLEM_ROW_STUDY) != study || row->type == LLEM_TYPE_ANY)
             continue;
-        v = llem_get(given, llem__leaf(row->path));
+        v = llem_get(given, n->key);
         if (v && v->source == LLEM_TAG_UNSET)
             v = NULL;
-        if (row->type != LLEM_TYPE_SECTION)
-            item = v ? llem_copy(a, v) : llem__row_default(row, a);
-        else if (llem_is_null(v) && (row->flags & LLEM_ROW_OPTIONAL))
-            item = v ? llem_copy(a, v) : llem__row_default(row, a);
+        if (row->type != LLEM_TYPE_SECTION || (llem_is_null(v) && (row->flags & LLEM_ROW_OPTIONAL)))
+            item = v ? llem_copy(a, v) : n->def;
         else
-            item = llem__complete(s, a, row->path, v, study);
-        llem_set(a, out, llem__leaf(row->path), item);
+            item = complete(a, n, v, study);
+        llem__add(a, out, n->key, item);
     }
-    for (size_t i = 0; *path && given && given->kind == LLEM_MAP && i < given->count; i++) {
+    for (size_t i = 0; section->row && given && given->kind == LLEM_MAP && i < given->count; i++) {
         if (!llem_get(out, given->keys[i]) && given->items[i]->source != LLEM_TAG_UNSET)
-            llem_set(a, out, given->keys[i], llem_copy(a, given->items[i]));
+            llem_add(a, out, given->keys[i], llem_copy(a, given->items[i]));
     }
     return out;
+}
+
+struct llem_value *llem__complete(const struct llem_schema *s, struct llem_arena *a,
+                                  const char *path, const struct llem_value *given, unsigned study)
+{
+    const struct llem__node *n = *path ? llem__schema_node(s, path) : s->top;
+
+    return n ? complete(a, n, given, study) : llem_map(a);
 }
 
 const char *llem__absolute_dir(struct llem_arena *a, const char *cwd, const char *path)

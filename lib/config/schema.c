@@ -90,11 +90,94 @@ struct llem_value *llem__row_default(const struct llem_row *row, struct llem_are
 
 /* ---- the schema --------------------------------------------------------------------------- */
 
-static int compare_rows(const void *x, const void *y)
+static int compare_paths(const void *x, const void *y)
 {
-    const struct llem_row *const *a = x, *const *b = y;
+    const struct llem__node *const *a = x, *const *b = y;
 
-    return strcmp((*a)->path, (*b)->path);
+    return strcmp((*a)->row->path, (*b)->row->path);
+}
+
+static int compare_keys(const void *x, const void *y)
+{
+    const struct llem__node *const *a = x, *const *b = y;
+
+    return strcmp((*a)->key, (*b)->key);
+}
+
+static struct llem__text entry_text(struct llem_schema *s, const struct llem__node *n,
+                                    enum llem_json_style style)
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    struct llem_value *entry = llem_map(&a);
+    struct llem_buf b = LLEM_BUF_INIT(1 << 20);
+    struct llem__text text = { NULL, 0 };
+
+    llem_set(&a, entry, n->key, n->def);
+    llem_json_dump(&b, entry, style);
+    if (!a.oom && !b.failed && b.len > 2)
+        text =
+            (struct llem__text){ llem_arena_strndup(&s->arena, b.data + 1, b.len - 2), b.len - 2 };
+    else
+        s->arena.oom = true;
+    llem_buf_done(&b);
+    llem_arena_done(&a);
+    return text;
+}
+
+static void add_child(struct llem_schema *s, struct llem__node *parent, struct llem__node *n)
+{
+    if (parent->count == parent->cap) {
+        size_t cap = parent->cap ? 2 * parent->cap : 8;
+        struct llem__node **grown = llem_arena_calloc(&s->arena, cap, sizeof(struct llem__node *));
+
+        if (!grown)
+            return;
+        if (parent->count)
+            memcpy(grown, parent->children, parent->count * sizeof(struct llem__node *));
+        parent->children = grown;
+        parent->cap = cap;
+    }
+    n->place = parent->count;
+    parent->children[parent->count++] = n;
+}
+
+/* The rows as a tree, with what trees and hashes take from them again and again. */
+static void add_nodes(struct llem_schema *s)
+{
+    struct llem__node *nodes = llem_arena_calloc(&s->arena, s->count + 1, sizeof(*nodes));
+
+    s->sorted = llem_arena_calloc(&s->arena, s->count + 1, sizeof(struct llem__node *));
+    if (s->arena.oom)
+        return;
+    s->top = &nodes[s->count];
+    for (size_t i = 0; i < s->count; i++) {
+        nodes[i].row = s->rows[i];
+        nodes[i].key = llem__leaf(s->rows[i]->path);
+        nodes[i].def = llem__row_default(s->rows[i], &s->arena);
+        nodes[i].python = entry_text(s, &nodes[i], LLEM_JSON_PYTHON);
+        nodes[i].canon = entry_text(s, &nodes[i], LLEM_JSON_CANON);
+        s->sorted[i] = &nodes[i];
+    }
+    qsort(s->sorted, s->count, sizeof(struct llem__node *), compare_paths);
+    for (size_t i = 0; i < s->count && !s->arena.oom; i++) {
+        size_t len = (size_t)(nodes[i].key - nodes[i].row->path);
+        const char *above = len ? llem_arena_strndup(&s->arena, nodes[i].row->path, len - 1) : NULL;
+        struct llem__node *parent = len ? llem__schema_node(s, above) : s->top;
+
+        /* A row whose section is no row can be found, but is in no tree. */
+        if (parent)
+            add_child(s, parent, &nodes[i]);
+    }
+    for (size_t i = 0; i <= s->count && !s->arena.oom; i++) {
+        struct llem__node *n = &nodes[i];
+
+        n->sorted = llem_arena_calloc(&s->arena, n->count + 1, sizeof(struct llem__node *));
+        if (!n->sorted)
+            return;
+        if (n->count)
+            memcpy(n->sorted, n->children, n->count * sizeof(struct llem__node *));
+        qsort(n->sorted, n->count, sizeof(struct llem__node *), compare_keys);
+    }
 }
 
 static void add_row(struct llem_schema *s, const struct llem_row *row)
@@ -177,7 +260,6 @@ llem_errcode llem_schema_new(struct llem_schema **out, const struct llem_engine_
             total++;
     }
     s->rows = llem_arena_calloc(&s->arena, total + 1, sizeof(*s->rows));
-    s->sorted = llem_arena_calloc(&s->arena, total + 1, sizeof(*s->sorted));
     s->engines = llem_arena_calloc(&s->arena, total + 1, sizeof(*s->engines));
     s->visible = llem_arena_calloc(&s->arena, total + 1, sizeof(*s->visible));
     engine_row = llem_arena_alloc(&s->arena, sizeof(*engine_row));
@@ -213,8 +295,7 @@ llem_errcode llem_schema_new(struct llem_schema **out, const struct llem_engine_
     for (size_t i = 0; s->visible[i]; i++)
         llem_buf_addf(&choices, "%s%s", i ? "|" : "", s->visible[i]);
     engine_row->choices = llem_arena_strdup(&s->arena, choices.data);
-    memcpy(s->sorted, s->rows, s->count * sizeof(*s->rows));
-    qsort(s->sorted, s->count, sizeof(*s->sorted), compare_rows);
+    add_nodes(s);
 
 done:
     if (s->arena.oom || choices.failed) {
@@ -238,19 +319,21 @@ llem_errcode llem__schema_of(struct llem_schema **out, const struct llem_row *ro
     for (const struct llem_row *r = rows; r->path; r++)
         total++;
     s->rows = llem_arena_calloc(&s->arena, total + 1, sizeof(*s->rows));
-    s->sorted = llem_arena_calloc(&s->arena, total + 1, sizeof(*s->sorted));
     s->engines = llem_arena_calloc(&s->arena, 1, sizeof(*s->engines));
     s->visible = s->engines;
-    if (s->arena.oom) {
-        llem_schema_free(s);
-        return llem_fail(err, LLEM_ENOMEM, "out of memory for the schema");
-    }
+    if (s->arena.oom)
+        goto oom;
     for (const struct llem_row *r = rows; r->path; r++)
         add_row(s, r);
-    memcpy(s->sorted, s->rows, s->count * sizeof(*s->rows));
-    qsort(s->sorted, s->count, sizeof(*s->sorted), compare_rows);
+    add_nodes(s);
+    if (s->arena.oom)
+        goto oom;
     *out = s;
     return LLEM_OK;
+
+oom:
+    llem_schema_free(s);
+    return llem_fail(err, LLEM_ENOMEM, "out of memory for the schema");
 }
 
 void llem_schema_free(struct llem_schema *s)
@@ -261,13 +344,13 @@ void llem_schema_free(struct llem_schema *s)
     free(s);
 }
 
-const struct llem_row *llem_schema_find(const struct llem_schema *s, const char *path)
+struct llem__node *llem__schema_node(const struct llem_schema *s, const char *path)
 {
     size_t low = 0, high = s->count;
 
-    while (low < high) {
+    while (path && low < high) {
         size_t middle = low + (high - low) / 2;
-        int order = strcmp(path, s->sorted[middle]->path);
+        int order = strcmp(path, s->sorted[middle]->row->path);
         if (order == 0)
             return s->sorted[middle];
         if (order < 0)
@@ -276,6 +359,13 @@ const struct llem_row *llem_schema_find(const struct llem_schema *s, const char 
             low = middle + 1;
     }
     return NULL;
+}
+
+const struct llem_row *llem_schema_find(const struct llem_schema *s, const char *path)
+{
+    const struct llem__node *n = llem__schema_node(s, path);
+
+    return n ? n->row : NULL;
 }
 
 const struct llem_row *const *llem_schema_rows(const struct llem_schema *s, size_t *count)

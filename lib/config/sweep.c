@@ -614,7 +614,7 @@ static void study_settings(struct reading *r, const struct llem_value *root,
     r->s->study = llem__complete(schema, r->a, "", tree, 0);
     engine_names_of(r, llem_get(r->s->study, "runners"), "runners");
     engine_names_of(r, llem_get(r->s->study, "images"), "images");
-    llem_schema_free(schema);
+    r->s->study_schema = schema;
 }
 
 /* The top level of a study's file: what is of the study, what all experiments share. */
@@ -793,6 +793,7 @@ void llem_sweep_free(struct llem_sweep *s)
 {
     if (!s)
         return;
+    llem_schema_free(s->study_schema);
     llem_arena_done(&s->arena);
     free(s);
 }

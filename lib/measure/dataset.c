@@ -12,8 +12,8 @@
 
 #include "lib/base/file.h"
 #include "lib/base/json.h"
+#include "lib/base/random.h"
 #include "lib/engine/hub.h"
-#include "lib/measure/random.h"
 
 /* The first of these that holds a text that is not blank is the prompt. */
 static const char *const prompt_keys[] = { "prompt", "text", "instruction", "input", "question" };

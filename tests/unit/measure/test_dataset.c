@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/measure/random.h"
+#include "lib/base/random.h"
 
 static llem_ctx *ctx;
 static struct llem_arena arena;

@@ -2,7 +2,7 @@
  *
  * MT19937 (Matsumoto and Nishimura, 1998) with seeding by array and Python's rejection of bits.
  */
-#include "lib/measure/random.h"
+#include "lib/base/random.h"
 
 enum { N = 624, M = 397 };
 

@@ -3,8 +3,8 @@
  * The Mersenne Twister as Python seeds and uses it, so that `shuffled` picks the prompts that the
  * original picks for the same seed.
  */
-#ifndef LLEM_MEASURE_RANDOM_H
-#define LLEM_MEASURE_RANDOM_H
+#ifndef LLEM_BASE_RANDOM_H
+#define LLEM_BASE_RANDOM_H
 
 #include <stddef.h>
 #include <stdint.h>

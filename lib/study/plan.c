@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * From a sweep to a plan: check and digest every cell, group those that do the same, order the
+ * runs.
+ */
+#include "lib/study/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/file.h"
+#include "lib/base/random.h"
+
+/* ---- order ---------------------------------------------------------------------------------- */
+
+/* Row i of a Williams square: 0, 1, n-1, 2, n-2, ... from i on. For odd n each order of two
+ * neighbours is balanced only with the rows' mirror images, so they follow. */
+static void latin_row(uint32_t *out, uint32_t n, uint32_t pass)
+{
+    uint32_t row = n % 2 ? pass % (2 * n) : pass % n, i = row % n;
+
+    for (uint32_t j = 0; j < n; j++) {
+        uint32_t step = j % 2 ? (j + 1) / 2 : n - j / 2;
+        uint32_t at = row < n ? j : n - 1 - j;
+
+        out[at] = (i + (j ? step : 0)) % n;
+    }
+}
+
+void llem_cycle_order(uint32_t *out, const char *order, uint32_t n, uint32_t cycles, int64_t seed)
+{
+    struct llem_mt19937 r;
+
+    if (strcmp(order, "shuffle") == 0)
+        llem_mt19937_init(&r, seed);
+    for (uint32_t c = 0; c < cycles; c++) {
+        for (uint32_t i = 0; i < n; i++) {
+            size_t at = (size_t)c * n + i;
+
+            if (strcmp(order, "sequential") == 0)
+                out[at] = (uint32_t)(at / cycles);
+            else
+                out[at] = strcmp(order, "reverse") == 0 && c % 2 ? n - 1 - i : i;
+        }
+        if (strcmp(order, "shuffle") == 0)
+            llem_mt19937_shuffle(&r, out + (size_t)c * n, n);
+        else if (strcmp(order, "latin_square") == 0)
+            latin_row(out + (size_t)c * n, n, c);
+    }
+}
+
+/* ---- groups --------------------------------------------------------------------------------- */
+
+/* Groups by the digests of their members, whose bytes are as good as random: open addressing. */
+struct table {
+    uint32_t *slots; /* group + 1; 0 = free */
+    size_t mask;
+};
+
+static void table_init(struct table *t, struct llem_plan *p)
+{
+    t->mask = 15;
+    while (t->mask < 2 * p->sweep->count)
+        t->mask = 2 * t->mask + 1;
+    t->slots = llem_arena_calloc(&p->arena, t->mask + 1, sizeof(*t->slots));
+    p->groups = llem_arena_calloc(&p->arena, p->sweep->count + 1, sizeof(*p->groups));
+}
+
+/* Puts the cell into its group; true if it is the first there. */
+static bool first_of_group(const struct table *t, struct llem_plan *p, uint32_t index)
+{
+    struct llem_planned *cell = &p->cells[index];
+    uint32_t *slot;
+    size_t at;
+
+    memcpy(&at, cell->effect, sizeof(at));
+    for (;; at++) {
+        slot = &t->slots[at & t->mask];
+        if (*slot == 0 ||
+            memcmp(p->cells[p->groups[*slot - 1].first].effect, cell->effect, 32) == 0)
+            break;
+    }
+    if (*slot == 0) {
+        p->groups[p->n_groups].first = index;
+        *slot = (uint32_t)++p->n_groups;
+    }
+    cell->group = *slot - 1;
+    return ++p->groups[cell->group].count == 1;
+}
+
+/* ---- cells ---------------------------------------------------------------------------------- */
+
+static void unhex(uint8_t *out, const char *hex, size_t n)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < n; i++)
+        out[i] = (uint8_t)((strchr(digits, hex[2 * i]) - digits) << 4 |
+                           (strchr(digits, hex[2 * i + 1]) - digits));
+}
+
+/* Reasons repeat from cell to cell; each is kept once in a row. */
+static const char *keep_errors(struct llem_plan *p, const char *errors, const char *before)
+{
+    return before && strcmp(before, errors) == 0 ? before : llem_arena_strdup(&p->arena, errors);
+}
+
+/* study_design_hash is taken of what runs, in the order declared. */
+static void look_at_cells(struct llem_plan *p)
+{
+    struct llem_sweep *s = p->sweep;
+    struct llem_buf text = LLEM_BUF_INIT(64 << 20), effect = LLEM_BUF_INIT(64 << 20);
+    struct llem_sha256 design;
+    struct table table;
+    const char *last = NULL;
+    char hex[65];
+
+    table_init(&table, p);
+    llem_sha256_init(&design);
+    llem_sha256_add(&design, "[", 1);
+    for (uint32_t i = 0; i < s->count && !p->arena.oom; i++) {
+        struct llem_arena a = LLEM_ARENA_INIT;
+        struct llem_planned *cell = &p->cells[i];
+        const char *errors = NULL;
+        const struct llem_value *tree = llem_sweep_cell(s, i, &a, &errors);
+
+        if (errors) {
+            cell->errors = last = keep_errors(p, errors, last);
+            p->n_invalid++;
+        } else if (tree) {
+            llem_buf_clear(&text);
+            llem_config_canonical(s->schema, tree, &text);
+            llem_sha256_of(text.data, text.len, hex);
+            memcpy(cell->hash, hex, 16);
+            llem_buf_clear(&effect);
+            llem_config_effect(s->schema, tree, &effect);
+            llem_sha256_of(effect.data, effect.len, hex);
+            unhex(cell->effect, hex, sizeof(cell->effect));
+            p->n_valid++;
+            if (first_of_group(&table, p, i) || !p->deduplicate) {
+                llem_sha256_add(&design, ", ", p->n_chosen ? 2 : 0);
+                llem_sha256_add(&design, text.data, text.len);
+                p->n_chosen++;
+            }
+        }
+        if (!tree || text.failed || effect.failed)
+            p->arena.oom = true;
+        llem_arena_done(&a);
+    }
+    llem_sha256_add(&design, "]", 1);
+    llem_sha256_hex(&design, hex);
+    memcpy(p->design_hash, hex, 16);
+    llem_buf_done(&text);
+    llem_buf_done(&effect);
+}
+
+static llem_errcode nothing_valid(const struct llem_plan *p, llem_error *err)
+{
+    enum { SHOWN = 5 };
+    struct llem_buf b = LLEM_BUF_INIT(1 << 16);
+    const char *last = NULL;
+    int n = 0;
+
+    if (p->sweep->count == 1) {
+        llem_fail(err, LLEM_ECONFIG, "%s", p->cells[0].errors);
+        goto done;
+    }
+    for (size_t i = 0; i < p->sweep->count && n < SHOWN; i++) {
+        if (last == p->cells[i].errors)
+            continue;
+        last = p->cells[i].errors;
+        llem_buf_addf(&b, "\n%s", last);
+        n++;
+    }
+    llem_fail(err, LLEM_ECONFIG, "%s: there is nothing to run: all %zu experiments are invalid%s",
+              p->sweep->path, p->sweep->count, b.data);
+done:
+    llem_buf_done(&b);
+    return LLEM_ECONFIG;
+}
+
+/* ---- runs ----------------------------------------------------------------------------------- */
+
+static void order_runs(struct llem_plan *p)
+{
+    const struct llem_value *study = p->sweep->study;
+    const struct llem_value *given = llem_at(study, "study_execution.shuffle_seed");
+    const char *name = llem_str_at(study, "study_execution.experiment_order", "sequential");
+    uint32_t *chosen = llem_arena_calloc(&p->arena, p->n_chosen + 1, sizeof(*chosen)), *order;
+    bool sequential = strcmp(name, "sequential") == 0;
+    size_t n = 0;
+    int64_t seed;
+
+    for (uint32_t i = 0; chosen && i < p->sweep->count; i++)
+        if (!p->cells[i].errors && (!p->deduplicate || p->groups[p->cells[i].group].first == i))
+            chosen[n++] = i;
+    if (p->arena.oom)
+        return;
+    seed = llem_is_null(given) ? (int64_t)strtoul(p->design_hash + 8, NULL, 16) : given->i;
+    p->n_runs = n * p->n_cycles;
+    order = llem_arena_calloc(&p->arena, p->n_runs + 1, sizeof(*order));
+    p->runs = llem_arena_calloc(&p->arena, p->n_runs + 1, sizeof(*p->runs));
+    if (p->arena.oom)
+        return;
+    llem_cycle_order(order, name, (uint32_t)n, (uint32_t)p->n_cycles, seed);
+    for (size_t i = 0; i < p->n_runs; i++)
+        p->runs[i] = (struct llem_plan_run){
+            .cell = chosen[order[i]],
+            .cycle = (uint32_t)(sequential ? i % p->n_cycles : i / n),
+        };
+}
+
+llem_errcode llem_plan_make(struct llem_plan **out, struct llem_sweep *sweep, llem_error *err)
+{
+    enum { MAX_RUNS = 10000000 };
+    struct llem_plan *p = calloc(1, sizeof(*p));
+    llem_errcode rc = LLEM_OK;
+    int64_t cycles = llem_int_at(sweep->study, "study_execution.n_cycles", 1);
+
+    if (!p) {
+        llem_sweep_free(sweep);
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for a plan");
+    }
+    p->sweep = sweep;
+    p->deduplicate = llem_bool_at(sweep->study, "study_execution.deduplicate_equivalent", true);
+    if ((double)cycles * (double)sweep->count > MAX_RUNS) {
+        rc = llem_fail(err, LLEM_ECONFIG,
+                       "%s: %zu experiments in %lld cycles are more than %d runs; sweep fewer "
+                       "values, or repeat them less often",
+                       sweep->path, sweep->count, (long long)cycles, MAX_RUNS);
+        goto done;
+    }
+    p->n_cycles = (size_t)cycles;
+    p->cells = llem_arena_calloc(&p->arena, sweep->count + 1, sizeof(*p->cells));
+    if (p->cells)
+        look_at_cells(p);
+    if (!p->arena.oom && p->n_valid == 0) {
+        rc = nothing_valid(p, err);
+        goto done;
+    }
+    if (!p->arena.oom)
+        order_runs(p);
+    if (p->arena.oom)
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory for a plan");
+done:
+    if (rc < 0)
+        llem_plan_free(p);
+    else
+        *out = p;
+    return rc;
+}
+
+void llem_plan_free(struct llem_plan *p)
+{
+    if (!p)
+        return;
+    llem_sweep_free(p->sweep);
+    llem_arena_done(&p->arena);
+    free(p);
+}

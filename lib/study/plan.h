@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The plan of a study: which of the declared experiments are valid, which of them do the same, and
+ * in which order the rest runs. Made of the configuration alone; nothing is started.
+ */
+#ifndef LLEM_STUDY_PLAN_H
+#define LLEM_STUDY_PLAN_H
+
+#include "lib/config/config.h"
+
+/* One declared experiment, by its number in the sweep. */
+struct llem_planned {
+    const char *errors; /* NULL: valid */
+    char hash[17];      /* measurement_config_hash */
+    uint8_t effect[32]; /* digest of what it does: equal for those of one group */
+    uint32_t group;     /* of those that do the same; the first declared stands for it */
+};
+
+struct llem_plan_group {
+    uint32_t first, count; /* declared number of the first member; how many there are */
+};
+
+struct llem_plan_run {
+    uint32_t cell;  /* declared number */
+    uint32_t cycle; /* from 0 */
+};
+
+struct llem_plan {
+    struct llem_arena arena;
+    struct llem_sweep *sweep;
+    struct llem_planned *cells; /* sweep->count */
+    size_t n_valid, n_invalid;
+    size_t n_chosen;                /* of the valid ones, those that run */
+    struct llem_plan_group *groups; /* in the order of their first members */
+    size_t n_groups;
+    bool deduplicate; /* one run a group, else one a valid cell */
+    struct llem_plan_run *runs;
+    size_t n_runs, n_cycles;
+    char design_hash[17]; /* study_design_hash: of what runs, before cycles */
+};
+
+/* Takes the sweep, whatever is returned. No valid experiment at all is an error, whose sentence is
+ * the first reasons. */
+llem_errcode llem_plan_make(struct llem_plan **out, struct llem_sweep *sweep, llem_error *err);
+void llem_plan_free(struct llem_plan *p);
+
+/* The order of n experiments over cycles (reference, section 3.8), as places 0..n-1, n * cycles of
+ * them. order: as in study_execution.experiment_order. */
+void llem_cycle_order(uint32_t *out, const char *order, uint32_t n, uint32_t cycles, int64_t seed);
+
+#endif
