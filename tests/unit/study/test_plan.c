@@ -100,7 +100,7 @@ static void every_order_runs_everything_once_a_cycle(void **state)
     uint32_t seed = (uint32_t)getpid(), *places = malloc(40 * 12 * sizeof(*places));
     struct llem_mt19937 r;
 
-    print_message("seed %u\n", seed);
+    print_message("# seed %u\n", seed);
     llem_mt19937_init(&r, seed);
     assert_non_null(places);
     for (int round = 0; round < 200; round++) {
