@@ -189,6 +189,7 @@ static void order_runs(struct llem_plan *p)
     uint32_t *chosen = llem_arena_calloc(&p->arena, p->n_chosen + 1, sizeof(*chosen)), *order;
     bool sequential = strcmp(name, "sequential") == 0;
     size_t n = 0;
+    uint8_t low[4];
     int64_t seed;
 
     for (uint32_t i = 0; chosen && i < p->sweep->count; i++)
@@ -196,7 +197,9 @@ static void order_runs(struct llem_plan *p)
             chosen[n++] = i;
     if (p->arena.oom)
         return;
-    seed = llem_is_null(given) ? (int64_t)strtoul(p->design_hash + 8, NULL, 16) : given->i;
+    unhex(low, p->design_hash + 8, sizeof(low));
+    seed = llem_is_null(given) ? (int64_t)low[0] << 24 | low[1] << 16 | low[2] << 8 | low[3]
+                               : given->i;
     p->n_runs = n * p->n_cycles;
     order = llem_arena_calloc(&p->arena, p->n_runs + 1, sizeof(*order));
     p->runs = llem_arena_calloc(&p->arena, p->n_runs + 1, sizeof(*p->runs));
