@@ -409,7 +409,7 @@ static struct llem_value *process_results(struct llem__derive *x)
         llem_append(x->a, list, process_object(x, 0));
     for (size_t k = 0; k < x->n_processes; k++) {
         struct llem__derive one;
-        char path[64];
+        char path[96];
 
         llem__process_view(&one, x, k);
         llem_append(x->a, list, process_object(&one, x->processes[k].index));
