@@ -4,6 +4,7 @@
  */
 #include "tests/unit/base/help.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <float.h>
 #include <locale.h>
@@ -449,6 +450,9 @@ static void reals_are_read_whole_or_not_at_all(void **state)
         { "1e-400", 0 },
         { "4.9e-324", 5e-324 },
         { "1.7976931348623157e308", DBL_MAX },
+        { "18446744073709551615", 0x1p64 },
+        { "18446744073709551619", 0x1p64 },
+        { "-0e9999999999", -0.0 },
         { "0.1000000000000000055511151231257827021181583404541015625", 0.1 },
     };
     static const char *const bad[] = { "",         " 1",     "1 ",      "nan",   "inf", "-inf",
@@ -511,23 +515,37 @@ static void reals_are_written_short(void **state)
     }
 }
 
-/* Bit patterns, numbers as people write them, and powers of two, in turn. */
+/* Bit patterns, numbers as people write them, powers of two, what is measured, the subnormal, and
+ * neighbours of powers of ten, in turn. */
 static double some_double(uint64_t *random, int i)
 {
     uint64_t bits = next_random(random);
     char text[32];
     double d;
 
-    if (i % 3 == 0) {
+    switch (i % 6) {
+    case 0:
         memcpy(&d, &bits, sizeof(d));
-        return isfinite(d) ? d : 1.0;
-    }
-    if (i % 3 == 1) {
+        return isfinite(d) ? d : -0.0;
+    case 1:
         snprintf(text, sizeof(text), "%llue%d", (unsigned long long)(bits % 1000000),
                  (int)(bits >> 32) % 20);
         return strtod(text, NULL);
+    case 2:
+        return ldexp(1.0, (int)(bits % 2098) - 1074);
+    case 3:
+        return ldexp((double)(bits >> 11), (int)(next_random(random) % 130) - 115);
+    case 4:
+        bits &= UINT64_C(0x800fffffffffffff);
+        memcpy(&d, &bits, sizeof(d));
+        return d;
+    default:
+        snprintf(text, sizeof(text), "1e%d", (int)(bits % 60) - 30);
+        memcpy(&bits, &(double){ strtod(text, NULL) }, sizeof(bits));
+        bits += next_random(random) % 5 - 2;
+        memcpy(&d, &bits, sizeof(d));
+        return d;
     }
-    return ldexp(1.0, (int)(bits % 2098) - 1074);
 }
 
 static void a_hundred_thousand_doubles_read_back(void **state)
@@ -540,8 +558,108 @@ static void a_hundred_thousand_doubles_read_back(void **state)
     for (i = 0; i < 100000; i++) {
         d = some_double(&random, i);
         if (llem_format_f64(out, d, i % 2) >= 32 || !llem_parse_f64(out, &back) ||
-            memcmp(&d, &back, sizeof(d)) != 0)
+            memcmp(&d, &back, sizeof(d)) != 0 || strtod(out, NULL) != d)
             fail_msg("%a was written as '%s'", d, out);
+    }
+}
+
+/* The digits of a number without leading and trailing zeros, and how many they are. */
+static int digits_of(char digits[32], const char *text)
+{
+    int n = 0;
+
+    for (; *text && *text != 'e'; text++)
+        if (*text >= '0' + (n == 0) && *text <= '9')
+            digits[n++] = *text;
+    while (n > 1 && digits[n - 1] == '0')
+        n--;
+    digits[n] = 0;
+    return n;
+}
+
+/* Does a decimal of n digits, at most one from the nearest in its last digit, read back as d? */
+static bool reads_back_near(double d, int n)
+{
+    char text[48];
+    double last;
+
+    snprintf(text, sizeof(text), "%.*e", n - 1, d);
+    if (strtod(text, NULL) == d)
+        return true;
+    last = strtod(text, NULL) - d;
+    for (char *p = strchr(text, 'e'); p > text; p--) {
+        if (!isdigit((unsigned char)p[-1]))
+            continue;
+        if (p[-1] == (last < 0 ? '9' : '0')) /* a carry: its neighbour is another length */
+            return false;
+        p[-1] = (char)(p[-1] + (last < 0 ? 1 : -1));
+        break;
+    }
+    return strtod(text, NULL) == d;
+}
+
+static void no_decimal_is_shorter_or_nearer(void **state)
+{
+    uint64_t random = random_seed();
+    char out[32], digits[32], text[48], nearest[32];
+
+    for (int i = 0; i < 100000; i++) {
+        double d = fabs(some_double(&random, i));
+        int n;
+
+        if (d == 0)
+            continue;
+        llem_format_f64(out, d, true);
+        n = digits_of(digits, out);
+        if (n > 1 && reads_back_near(d, n - 1))
+            fail_msg("%a was written as '%s', of which %d digits would do", d, out, n - 1);
+        snprintf(text, sizeof(text), "%.*e", n - 1, d);
+        digits_of(nearest, text);
+        if (strtod(text, NULL) == d && strcmp(nearest, digits) != 0)
+            fail_msg("%a was written as '%s', and '%s' is nearer", d, out, text);
+    }
+}
+
+/* A decimal of up to forty digits, one that lies exactly in the middle between two doubles, its
+ * neighbour, or one as near to the middle as twenty digits come. */
+static void some_decimal(char out[80], uint64_t *random, int i)
+{
+    uint64_t bits = next_random(random), more = next_random(random);
+    uint64_t w = (UINT64_C(1) << 53) | more >> 11, five = 1; /* odd, w is in the middle */
+    int e = (int)(bits % (i % 4 == 3 ? 28 : 23));
+
+    if (i % 4 == 0) {
+        snprintf(out, 80, "%s%llu.%llue%d", bits & 1 ? "-" : "",
+                 (unsigned long long)(bits >> (more % 64)),
+                 (unsigned long long)(more >> (bits % 64)), (int)(more >> 32) % 70 - 35);
+        return;
+    }
+    for (int k = 0; k < e; k++)
+        five *= 5;
+    if (i % 4 == 3) {
+        w = (uint64_t)((unsigned __int128)(w | 1) * five >> 53) + (bits >> 63);
+        e = -e;
+    } else if (e < 5 && bits >> 62 & 1) {
+        w = (w | 1) * five;
+        e = -e;
+    } else {
+        w = (w / five) | 1;
+    }
+    if (i % 4 == 2)
+        w += bits >> 63 ? 1 : UINT64_MAX;
+    snprintf(out, 80, "%llue%d", (unsigned long long)w, e);
+}
+
+static void decimals_are_read_as_the_nearest_double(void **state)
+{
+    uint64_t random = random_seed();
+    char text[80];
+    double d;
+
+    for (int i = 0; i < 300000; i++) {
+        some_decimal(text, &random, i);
+        if (!llem_parse_f64(text, &d) || d != strtod(text, NULL))
+            fail_msg("'%s' was read as %a", text, d);
     }
 }
 
@@ -684,6 +802,8 @@ int main(void)
         cmocka_unit_test(reals_are_read_whole_or_not_at_all),
         cmocka_unit_test(reals_are_written_short),
         cmocka_unit_test(a_hundred_thousand_doubles_read_back),
+        cmocka_unit_test(no_decimal_is_shorter_or_nearer),
+        cmocka_unit_test(decimals_are_read_as_the_nearest_double),
         cmocka_unit_test(doubles_are_written_as_python_writes_them),
         cmocka_unit_test(numbers_do_not_follow_the_locale),
         cmocka_unit_test(near_words_are_found_and_others_are_not),
