@@ -108,6 +108,7 @@ size_t llem_utf8_next(const char *s, size_t len, uint32_t *ret);
 /* Strict whole-string numbers in the C locale whatever the process's locale; false = not one. */
 bool llem_parse_i64(const char *s, int64_t *ret);
 bool llem_parse_f64(const char *s, double *ret); /* no nan, no inf, no hex */
+int llem_format_i64(char out[24], int64_t v);    /* returns the length */
 /* Shortest decimal text that reads back as d; `python` adds ".0" to integers and uses Python's
  * rules for the exponent. out holds at least 32 bytes. d is finite. Returns the length. */
 int llem_format_f64(char out[32], double d, bool python);

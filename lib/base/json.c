@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * JSON in and out. jansson reads, because it refuses what it should and says where; writing is
- * ours, because equal configurations must give equal bytes, down to the last digit of a double.
+ * JSON in and out. Equal trees give equal bytes, down to the last digit of a double.
  */
 #include "lib/base/json.h"
 
+#include <endian.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,8 +99,13 @@ static void put_real(struct llem_buf *out, double d, bool rounded)
 
 static void put_line(struct llem_buf *out, const struct style *st, int depth)
 {
-    if (st->indent)
-        llem_buf_addf(out, "\n%*s", depth * st->indent, "");
+    size_t len = (size_t)(depth * st->indent) + 1;
+    char *at = st->indent ? llem_buf_grow(out, len) : NULL;
+
+    if (at) {
+        memset(at, ' ', len);
+        *at = '\n';
+    }
 }
 
 struct member {
@@ -152,6 +157,7 @@ static void put_map(struct llem_buf *out, const struct llem_value *v, const stru
 
 static void put(struct llem_buf *out, const struct llem_value *v, const struct style *st, int depth)
 {
+    char number[24];
     size_t i;
 
     switch (v->kind) {
@@ -162,7 +168,7 @@ static void put(struct llem_buf *out, const struct llem_value *v, const struct s
         llem_buf_adds(out, v->b ? "true" : "false");
         break;
     case LLEM_INT:
-        llem_buf_addf(out, "%lld", (long long)v->i);
+        llem_buf_add(out, number, (size_t)llem_format_i64(number, v->i));
         break;
     case LLEM_REAL:
         put_real(out, v->d, st->rounded);
@@ -388,19 +394,26 @@ static char *read_string(struct parser *ps, size_t *ret_len)
     const char *open = ps->p;
     const char *p, *close;
     size_t n = 0, step;
+    bool plain = true; /* ASCII without escapes, as most are */
     uint32_t c;
     char *text;
 
-    for (close = open + 1; close < ps->end && *close != '"'; close++)
+    for (close = open + 1; close < ps->end && *close != '"'; close++) {
+        plain = plain && (unsigned char)*close - 0x20U < 0x60 && *close != '\\';
         if (*close == '\\' && close + 1 < ps->end)
             close++;
+    }
     if (close >= ps->end)
         return refuse(ps, open, "this string is never closed");
     /* No escape is shorter than what it stands for. */
     text = llem_arena_alloc(ps->a, (size_t)(close - open));
     if (!text)
         return no_memory(ps);
-    for (p = open + 1; p < close; p += step) {
+    if (plain) {
+        n = (size_t)(close - open) - 1;
+        memcpy(text, open + 1, n);
+    }
+    for (p = plain ? close : open + 1; p < close; p += step) {
         if (*p == '\\') {
             step = read_escape(ps, p, close, &c);
             if (!step)
@@ -422,44 +435,49 @@ static char *read_string(struct parser *ps, size_t *ret_len)
     return text;
 }
 
-static struct llem_value *read_number(struct parser *ps)
+/* The end of the digits from p on. */
+static const char *skip_digits(const char *p, const char *end)
 {
-    const char *begin = ps->p;
-    char small[64];
-    char found[32];
-    char *text = small;
-    bool integer = true;
-    int64_t i = 0;
-    double d = 0;
-    size_t len;
+    while (p < end && is_digit(*p))
+        p++;
+    return p;
+}
 
-    if (at_char(ps, '-'))
-        ps->p++;
-    if (ps->p == ps->end || !is_digit(*ps->p))
-        return refuse(ps, begin, "a value is expected, not %s", what_is_at(ps, begin, found));
-    if (*ps->p == '0' && ps->p + 1 < ps->end && is_digit(ps->p[1]))
-        return refuse(ps, begin, "a number must not begin with 0");
-    while (ps->p < ps->end && is_digit(*ps->p))
-        ps->p++;
-    if (at_char(ps, '.')) {
-        integer = false;
-        ps->p++;
-        if (ps->p == ps->end || !is_digit(*ps->p))
-            return refuse(ps, begin, "a digit must follow the point of a number");
-        while (ps->p < ps->end && is_digit(*ps->p))
-            ps->p++;
+/* Eight digits at once: neighbours become pairs, pairs fours, fours the number. */
+static uint64_t eight_digits(const char *p)
+{
+    uint64_t v;
+
+    memcpy(&v, p, sizeof(v));
+    v = le64toh(v) - UINT64_C(0x3030303030303030);
+    v = v * 10 + (v >> 8);
+    v = (v & UINT64_C(0x00ff00ff00ff00ff)) * 100 + (v >> 16 & UINT64_C(0x00ff00ff00ff00ff));
+    v = (v & UINT64_C(0x0000ffff0000ffff)) * 10000 + (v >> 32 & UINT64_C(0x0000ffff0000ffff));
+    return v & 0xffffffff;
+}
+
+/* An integer of `digits` digits, or a real, that was found to be well-formed. */
+static struct llem_value *convert_number(struct parser *ps, const char *begin, size_t len,
+                                         size_t digits)
+{
+    enum { ALWAYS_FIT = 19 }; /* decimal digits in 64 bits */
+    bool negative = *begin == '-';
+    char small[64];
+    char *text = small;
+    uint64_t w = 0;
+    double d = 0;
+
+    if (digits) {
+        const char *p = begin + negative, *end = begin + len;
+
+        for (; end - p >= 8; p += 8)
+            w = w * 100000000 + eight_digits(p);
+        for (; p < end; p++)
+            w = w * 10 + (uint64_t)(*p - '0');
+        if (digits > ALWAYS_FIT || w > (uint64_t)INT64_MAX + negative)
+            return refuse(ps, begin, "this number is too large");
+        return llem_int(ps->a, (int64_t)(negative ? 0 - w : w));
     }
-    if (at_char(ps, 'e') || at_char(ps, 'E')) {
-        integer = false;
-        ps->p++;
-        if (at_char(ps, '+') || at_char(ps, '-'))
-            ps->p++;
-        if (ps->p == ps->end || !is_digit(*ps->p))
-            return refuse(ps, begin, "the exponent of this number is missing");
-        while (ps->p < ps->end && is_digit(*ps->p))
-            ps->p++;
-    }
-    len = (size_t)(ps->p - begin);
     if (len >= sizeof(small)) {
         text = llem_arena_alloc(ps->a, len + 1);
         if (!text)
@@ -467,9 +485,45 @@ static struct llem_value *read_number(struct parser *ps)
     }
     memcpy(text, begin, len);
     text[len] = '\0';
-    if (integer ? !llem_parse_i64(text, &i) : !llem_parse_f64(text, &d))
+    if (!llem_parse_f64(text, &d))
         return refuse(ps, begin, "this number is too large");
-    return integer ? llem_int(ps->a, i) : llem_real(ps->a, d);
+    return llem_real(ps->a, d);
+}
+
+static struct llem_value *read_number(struct parser *ps)
+{
+    const char *begin = ps->p, *end = ps->end, *p = begin, *first;
+    char found[32];
+    size_t digits;
+
+    if (*p == '-')
+        p++;
+    first = p;
+    p = skip_digits(p, end);
+    digits = (size_t)(p - first);
+    if (!digits)
+        return refuse(ps, begin, "a value is expected, not %s", what_is_at(ps, begin, found));
+    if (*first == '0' && digits > 1)
+        return refuse(ps, begin, "a number must not begin with 0");
+    if (p < end && *p == '.') {
+        digits = 0;
+        first = p + 1;
+        p = skip_digits(first, end);
+        if (p == first)
+            return refuse(ps, begin, "a digit must follow the point of a number");
+    }
+    if (p < end && (*p == 'e' || *p == 'E')) {
+        digits = 0;
+        p++;
+        if (p < end && (*p == '+' || *p == '-'))
+            p++;
+        first = p;
+        p = skip_digits(first, end);
+        if (p == first)
+            return refuse(ps, begin, "the exponent of this number is missing");
+    }
+    ps->p = p;
+    return convert_number(ps, begin, (size_t)(p - begin), digits);
 }
 
 static struct llem_value *read_value(struct parser *ps, int depth);

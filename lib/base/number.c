@@ -65,15 +65,39 @@ bool llem_parse_i64(const char *s, int64_t *ret)
     for (; is_digit(*s); s++) {
         unsigned digit = (unsigned)(*s - '0');
 
-        if (v > (limit - digit) / 10)
+        if (v > (UINT64_MAX - 9) / 10)
             return false;
         v = v * 10 + digit;
     }
-    if (*s)
+    if (*s || v > limit)
         return false;
     /* The magnitude of INT64_MIN does not fit; negate one less. */
     *ret = negative && v ? -(int64_t)(v - 1) - 1 : (int64_t)v;
     return true;
+}
+
+static int put_digits(char *out, uint64_t v)
+{
+    char reversed[20];
+    int n = 0;
+
+    do
+        reversed[n++] = (char)('0' + v % 10);
+    while (v /= 10);
+    for (int i = 0; i < n; i++)
+        out[i] = reversed[n - 1 - i];
+    return n;
+}
+
+int llem_format_i64(char out[24], int64_t v)
+{
+    int len = 0;
+
+    if (v < 0)
+        out[len++] = '-';
+    len += put_digits(out + len, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
+    out[len] = '\0';
+    return len;
 }
 
 /*
@@ -237,19 +261,6 @@ static int shortest_by_printf(char digits[20], int *exponent, double d)
     }
     while (n > 1 && digits[n - 1] == '0')
         n--;
-    return n;
-}
-
-static int put_digits(char *out, uint64_t v)
-{
-    char reversed[20];
-    int n = 0;
-
-    do
-        reversed[n++] = (char)('0' + v % 10);
-    while (v /= 10);
-    for (int i = 0; i < n; i++)
-        out[i] = reversed[n - 1 - i];
     return n;
 }
 

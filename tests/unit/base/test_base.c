@@ -416,6 +416,7 @@ static void integers_are_read_whole_or_not_at_all(void **state)
                                        "1_0",
                                        "9223372036854775808",
                                        "-9223372036854775809",
+                                       "18446744073709551617",
                                        "99999999999999999999999" };
     int64_t v;
     size_t i;
@@ -429,6 +430,26 @@ static void integers_are_read_whole_or_not_at_all(void **state)
         v = 4711;
         assert_false(llem_parse_i64(bad[i], &v));
         assert_true(v == 4711);
+    }
+}
+
+static void integers_are_written_whole(void **state)
+{
+    static const struct {
+        int64_t value;
+        const char *text;
+    } all[] = {
+        { 0, "0" },
+        { 7, "7" },
+        { -10, "-10" },
+        { INT64_MAX, "9223372036854775807" },
+        { INT64_MIN, "-9223372036854775808" },
+    };
+    char out[24];
+
+    for (size_t i = 0; i < LLEM_COUNT(all); i++) {
+        assert_int_equal(llem_format_i64(out, all[i].value), (int)strlen(all[i].text));
+        assert_string_equal(out, all[i].text);
     }
 }
 
@@ -799,6 +820,7 @@ int main(void)
         cmocka_unit_test(prefixes_and_suffixes),
         cmocka_unit_test(only_utf8_counts_as_utf8),
         cmocka_unit_test(integers_are_read_whole_or_not_at_all),
+        cmocka_unit_test(integers_are_written_whole),
         cmocka_unit_test(reals_are_read_whole_or_not_at_all),
         cmocka_unit_test(reals_are_written_short),
         cmocka_unit_test(a_hundred_thousand_doubles_read_back),

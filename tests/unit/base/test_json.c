@@ -264,6 +264,30 @@ static void any_kind_may_be_the_root(void **state)
     llem_arena_done(&a);
 }
 
+static void integers_of_every_length_are_read_and_written_as_they_are(void **state)
+{
+    uint64_t random = random_seed();
+    char text[32], written[48];
+    struct llem_buf b = LLEM_BUF_INIT(64);
+
+    for (int i = 0; i < 20000; i++) {
+        struct llem_arena a = LLEM_ARENA_INIT;
+        int64_t v = (int64_t)next_random(&random) >> (i % 64);
+
+        snprintf(text, sizeof(text), "%lld", (long long)v);
+        assert_true(parse(&a, text)->i == v);
+        llem_json_dump(&b, llem_int(&a, v), LLEM_JSON_COMPACT);
+        assert_string_equal(b.data, text);
+        llem_buf_clear(&b);
+        llem_arena_done(&a);
+    }
+    for (int digits = 20; digits < 40; digits++) {
+        snprintf(written, sizeof(written), "1%0*d", digits - 1, 0);
+        expect_refused(written, strlen(written), 1, 1, "too large");
+    }
+    llem_buf_done(&b);
+}
+
 static void errors_name_file_line_and_column(void **state)
 {
     static const struct {
@@ -297,6 +321,8 @@ static void errors_name_file_line_and_column(void **state)
         { "[1e]", 1, 2, "exponent" },
         { "[1e999]", 1, 2, "too large" },
         { "[9223372036854775808]", 1, 2, "too large" },
+        { "[-9223372036854775809]", 1, 2, "too large" },
+        { "[9999999999999999999]", 1, 2, "too large" },
         { "[-]", 1, 2, "a value is expected" },
     };
     size_t i;
@@ -481,6 +507,7 @@ int main(void)
         cmocka_unit_test(the_python_style_is_what_python_writes),
         cmocka_unit_test(a_full_buffer_fails_the_dump),
         cmocka_unit_test(any_kind_may_be_the_root),
+        cmocka_unit_test(integers_of_every_length_are_read_and_written_as_they_are),
         cmocka_unit_test(errors_name_file_line_and_column),
         cmocka_unit_test(hostile_documents_are_refused),
         cmocka_unit_test(depth_is_limited),
