@@ -32,8 +32,8 @@ typedef struct llem_setting {
  */
 LLEM_API llem_errcode llem_config_load(llem_config **out, llem_ctx *ctx, const char *path,
                                        const llem_setting *settings, size_t count, llem_error *err);
-/* The same of a JSON text in place of the file. name stands where a file's would, in errors and in
- * what is recorded; paths in it are relative to the working directory. */
+/* The same of a JSON text in place of the file. name stands for the file's path: in errors, in what
+ * is recorded, and for paths in the text, which are relative to its directory. */
 LLEM_API llem_errcode llem_config_from_json(llem_config **out, llem_ctx *ctx, const char *text,
                                             size_t len, const char *name,
                                             const llem_setting *settings, size_t count,

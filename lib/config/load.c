@@ -129,7 +129,7 @@ bool llem__file_layer(struct llem__check *c, const struct llem_config_source *so
         add_error(c->diags, &e);
         return false;
     }
-    c->keys = keys;
+    c->keys = source->text ? NULL : keys; /* places in a text are nobody's */
     if (root->kind == LLEM_NULL) {
         llem__diag_at(c->diags, path, 1, 1, "the file is empty; it must at least set task.model");
         return false;
@@ -167,7 +167,8 @@ static bool experiment_layer(struct llem__check *c, const struct llem_config_sou
         return false;
     }
     if (!c->a->oom)
-        llem__mark(root, LLEM_FROM_FILE, NULL);
+        llem__mark(root, LLEM_FROM_FILE,
+                   source->text ? llem_arena_strdup(c->a, source->path) : NULL);
     return true;
 }
 
@@ -392,7 +393,7 @@ llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
     cwd = getcwd(NULL, 0);
     c->cwd = llem_arena_strdup(&c->arena, cwd ? cwd : "/");
     c->path = llem_arena_strdup(&c->arena, path);
-    c->dir = path && !source->text ? llem__absolute_dir(&c->arena, c->cwd, path) : NULL;
+    c->dir = path ? llem__absolute_dir(&c->arena, c->cwd, path) : NULL;
 
     rc = llem_variables_check(ctx, err);
     if (rc < 0)

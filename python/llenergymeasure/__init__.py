@@ -1,25 +1,85 @@
 # SPDX-License-Identifier: MIT
-"""Measure what LLM inference costs, and how sure that is: libllem from Python."""
+"""Measure what LLM inference costs, and how sure that is: libllem from Python.
+
+    import llenergymeasure
+
+    result = llenergymeasure.run_experiment(model="./sample-model", engine="cpu", dataset="builtin")
+    print(result.total_energy_j, result.metrics())
+
+What is used is loaded when it is first used.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
 import _llem
 
 _llem.check()
-__all__ = ["__version__"]
+
+if TYPE_CHECKING:
+    from llenergymeasure.api import run_experiment, run_study
+    from llenergymeasure.config import ExperimentConfig
+    from llenergymeasure.exceptions import (
+        ConfigError,
+        EngineError,
+        ExperimentError,
+        LLEMError,
+        PreFlightError,
+        StudyError,
+    )
+    from llenergymeasure.progress import ProgressCallback
+    from llenergymeasure.results import ExperimentResult
+    from llenergymeasure.study import StudyConfig, StudyResult
+
+    __version__: str
+
+_PLACES = {
+    "run_experiment": "api",
+    "run_study": "api",
+    "ExperimentConfig": "config",
+    "ExperimentResult": "results",
+    "StudyConfig": "study",
+    "StudyResult": "study",
+    "ProgressCallback": "progress",
+    "ConfigError": "exceptions",
+    "EngineError": "exceptions",
+    "ExperimentError": "exceptions",
+    "LLEMError": "exceptions",
+    "PreFlightError": "exceptions",
+    "StudyError": "exceptions",
+}
+__all__ = [
+    "ConfigError",
+    "EngineError",
+    "ExperimentConfig",
+    "ExperimentError",
+    "ExperimentResult",
+    "LLEMError",
+    "PreFlightError",
+    "ProgressCallback",
+    "StudyConfig",
+    "StudyError",
+    "StudyResult",
+    "__version__",
+    "run_experiment",
+    "run_study",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from ctypes import c_char_p
+        from llenergymeasure import _binding
 
-        from llenergymeasure import _library
+        value: Any = _binding.lib().llem_version().decode()
+    elif name in _PLACES:
+        value = getattr(importlib.import_module(f"llenergymeasure.{_PLACES[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
-        version = _library.load().llem_version
-        version.restype = c_char_p
-        value = version().decode()
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

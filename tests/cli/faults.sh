@@ -210,6 +210,7 @@ complains "^hint: .*LLEM_PROGRAM"
 LLEM_PROGRAM=$tmp/nowhere run llem run $quick
 exits 1
 complains "$tmp/nowhere"
+complains "^hint: .*LLEM_PROGRAM"
 
 say "an engine without its packages"
 printf '#!/bin/sh\nexec python3 -I -S "$@"\n' >"$tmp/bare-python"
