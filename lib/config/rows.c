@@ -29,7 +29,7 @@ const struct llem_row llem_shared_rows[] = {
            "hub id or local directory of the model"),
     SECTION("task.dataset", 0, "the prompts"),
     STRING("task.dataset.source", LLEM_ROW_PATH, "\"aienergyscore\"", 1, "builtin|random|aienergyscore",
-           "builtin, random, aienergyscore, or a .jsonl, .json, .txt or .csv file"),
+           "builtin, random, aienergyscore, or a .jsonl, .json, .txt, .csv or .parquet file"),
     INT("task.dataset.n_prompts", 0, "100", 1, NO_MAX, NULL,
         "how many prompts; the dataset must hold that many"),
     ENUM("task.dataset.order", 0, "\"interleaved\"", "interleaved|grouped|shuffled",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Datasets. Files are read whole with a limit, records are checked one by one, and what is wrong is
- * said with file and line.
+ * said with file and line (Parquet: with file and record).
  */
 #include "lib/measure/dataset.h"
 
@@ -12,6 +12,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/json.h"
+#include "lib/base/parquet.h"
 #include "lib/base/random.h"
 #include "lib/engine/hub.h"
 
@@ -21,11 +22,11 @@ static const char *const kind_keys[] = { "source", "kind" };
 static const char prompt_names[] = "prompt, text, instruction, input or question";
 
 static const char *const suffixes[LLEM_DATASET_FORMATS] = {
-    [LLEM_DATASET_JSONL] = ".jsonl",
-    [LLEM_DATASET_JSON] = ".json",
-    [LLEM_DATASET_TXT] = ".txt",
-    [LLEM_DATASET_CSV] = ".csv",
+    [LLEM_DATASET_JSONL] = ".jsonl",     [LLEM_DATASET_JSON] = ".json",
+    [LLEM_DATASET_TXT] = ".txt",         [LLEM_DATASET_CSV] = ".csv",
+    [LLEM_DATASET_PARQUET] = ".parquet",
 };
+static const char files[] = ".jsonl, .json, .txt, .csv or .parquet file";
 
 /* ---- records ------------------------------------------------------------------------------ */
 
@@ -49,6 +50,11 @@ static void strip(const char **s, size_t *len)
     }
     while (*len && is_space((*s)[*len - 1]))
         (*len)--;
+}
+
+static bool is_text(const char *text, size_t len)
+{
+    return len == 0 || (!memchr(text, 0, len) && llem_utf8_valid(text, len));
 }
 
 static llem_errcode out_of_memory(const struct records *r, llem_error *err)
@@ -353,6 +359,93 @@ done:
     return rc;
 }
 
+/* ---- Parquet ------------------------------------------------------------------------------ */
+
+/* For every row the first text of these columns that is not blank, stripped; length 0 where there
+ * is none. *found, if not NULL: whether there is such a column at all. */
+static llem_errcode first_texts(struct llem_parquet *p, const char *const *keys, size_t n_keys,
+                                struct llem_parquet_text **out, bool *found, llem_error *err)
+{
+    struct llem_parquet_text *texts = llem_arena_calloc(p->a, p->n_rows + 1, sizeof(*texts)), *more;
+    size_t missing = p->n_rows;
+    llem_errcode rc;
+
+    if (!texts)
+        return llem_fail(err, LLEM_ENOMEM, "out of memory while reading '%s'", p->name);
+    for (size_t k = 0; k < n_keys; k++) {
+        const struct llem_parquet_column *c = p->columns, *end = c + p->n_columns;
+
+        while (c < end && (!c->text || strcmp(c->name, keys[k]) != 0))
+            c++;
+        if (c == end)
+            continue;
+        *found = true;
+        if (!missing)
+            break;
+        rc = llem_parquet_read(p, c, &more, err);
+        if (rc != LLEM_OK)
+            return rc;
+        for (size_t i = 0; i < p->n_rows; i++) {
+            if (texts[i].len)
+                continue;
+            texts[i] = more[i];
+            strip(&texts[i].s, &texts[i].len);
+            missing -= texts[i].len > 0;
+        }
+    }
+    *out = texts;
+    return LLEM_OK;
+}
+
+static llem_errcode no_text_column(const struct llem_parquet *p, llem_error *err)
+{
+    struct llem_buf names = LLEM_BUF_INIT(400);
+
+    for (size_t i = 0; i < p->n_columns && !names.failed; i++)
+        llem_buf_addf(&names, "%s%s", i ? ", " : "", p->columns[i].name);
+    llem_fail(err, LLEM_ECORRUPT, "'%s' has no text column %s: its columns are %s%s", p->name,
+              prompt_names, names.len ? names.data : "nested", names.failed ? ", ..." : "");
+    llem_buf_done(&names);
+    return LLEM_ECORRUPT;
+}
+
+static llem_errcode parse_parquet(struct records *r, const char *text, size_t len, llem_error *err)
+{
+    struct llem_arena scratch = LLEM_ARENA_INIT;
+    struct llem_parquet p;
+    struct llem_parquet_text *prompts, *kinds;
+    size_t room = LLEM_DATASET_MAX_BYTES;
+    bool found = false, found_kind;
+    llem_errcode rc;
+
+    rc = llem_parquet_open(&p, text, len, r->name, LLEM_DATASET_MAX_RECORDS, room, &scratch, err);
+    if (rc == LLEM_OK)
+        rc = first_texts(&p, prompt_keys, LLEM_COUNT(prompt_keys), &prompts, &found, err);
+    if (rc == LLEM_OK)
+        rc = found ? first_texts(&p, kind_keys, LLEM_COUNT(kind_keys), &kinds, &found_kind, err)
+                   : no_text_column(&p, err);
+    for (size_t i = 0; i < p.n_rows && rc == LLEM_OK; i++) {
+        const struct llem_parquet_text *t = &prompts[i], *k = &kinds[i];
+
+        if (t->len == 0)
+            rc = llem_fail_at(err, LLEM_ECORRUPT, r->name, 0, 0, "record %zu has no text under %s",
+                              i + 1, prompt_names);
+        else if (!is_text(t->s, t->len) || !is_text(k->s, k->len))
+            rc = llem_fail_at(err, LLEM_ECORRUPT, r->name, 0, 0, "record %zu is no UTF-8 text",
+                              i + 1);
+        else if (t->len + k->len > room) /* a dictionary's text may be named a million times */
+            rc = llem_fail(err, LLEM_ECORRUPT,
+                           "the prompts of '%s' are longer than %zu bytes in all", r->name,
+                           LLEM_DATASET_MAX_BYTES);
+        else
+            rc = add(r, t->s, t->len, k->len ? llem_arena_strndup(&scratch, k->s, k->len) : NULL,
+                     err);
+        room -= t->len + k->len;
+    }
+    llem_arena_done(&scratch);
+    return rc;
+}
+
 /* The line in which the first byte that is no UTF-8 text stands. */
 static int bad_line(const char *text, size_t len)
 {
@@ -362,7 +455,7 @@ static int bad_line(const char *text, size_t len)
         const char *nl = memchr(text, '\n', (size_t)(end - text));
         size_t n = (size_t)((nl ? nl : end) - text);
 
-        if (memchr(text, 0, n) || !llem_utf8_valid(text, n))
+        if (!is_text(text, n))
             return line;
         text += n + 1;
     }
@@ -375,19 +468,18 @@ llem_errcode llem_dataset_parse(struct llem_record **out, size_t *count,
 {
     static llem_errcode (*const parse[LLEM_DATASET_FORMATS])(struct records * r, const char *text,
                                                              size_t len, llem_error *err) = {
-        [LLEM_DATASET_JSONL] = parse_jsonl,
-        [LLEM_DATASET_JSON] = parse_json,
-        [LLEM_DATASET_TXT] = parse_txt,
-        [LLEM_DATASET_CSV] = parse_csv,
+        [LLEM_DATASET_JSONL] = parse_jsonl,     [LLEM_DATASET_JSON] = parse_json,
+        [LLEM_DATASET_TXT] = parse_txt,         [LLEM_DATASET_CSV] = parse_csv,
+        [LLEM_DATASET_PARQUET] = parse_parquet,
     };
     struct records r = { .a = a, .name = name };
     llem_errcode rc;
 
-    if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
+    if (format != LLEM_DATASET_PARQUET && len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
         text += 3; /* a byte order mark, as Windows editors write it */
         len -= 3;
     }
-    if (memchr(text, 0, len) || !llem_utf8_valid(text, len))
+    if (format != LLEM_DATASET_PARQUET && !is_text(text, len))
         return llem_fail_at(err, LLEM_ECORRUPT, name, bad_line(text, len), 0,
                             "the line is no UTF-8 text");
     rc = parse[format](&r, text, len, err);
@@ -408,37 +500,31 @@ static int format_of(const char *path)
     return -1;
 }
 
-/* The best file of a snapshot, in it or in a folder of it; NULL if there is none. *parquet: there
- * are Parquet files. */
-static const char *find_data_file(struct llem_arena *a, const char *dir, int depth, bool *parquet)
+/* The best file of a snapshot, in it or in a folder of it, and of equals the first by name, since
+ * the order of a directory is none; NULL if there is none. */
+static const char *find_data_file(struct llem_arena *a, const char *dir, int depth)
 {
+    static const bool wanted[LLEM_DATASET_FORMATS] = {
+        [LLEM_DATASET_JSONL] = true, [LLEM_DATASET_CSV] = true, [LLEM_DATASET_PARQUET] = true
+    };
     DIR *d = opendir(dir);
     struct dirent *e;
-    const char *best = NULL;
+    const char *best = NULL, *path;
+    int format;
 
     if (!d)
         return NULL;
     while ((e = readdir(d)) != NULL) {
-        char *path;
-
         if (e->d_name[0] == '.')
             continue;
         path = llem_path_join(a, dir, e->d_name);
-        if (!path)
-            break;
-        *parquet |= llem_ends_with(e->d_name, ".parquet");
-        if (depth > 0 && llem_path_is_dir(path)) {
-            const char *inner = find_data_file(a, path, depth - 1, parquet);
-
-            if (inner && (!best || format_of(inner) < format_of(best)))
-                best = inner;
-        } else if (format_of(e->d_name) == LLEM_DATASET_JSONL ||
-                   format_of(e->d_name) == LLEM_DATASET_CSV) {
-            /* The order of the directory is not one: take the first by name. */
-            if (!best || format_of(path) < format_of(best) ||
-                (format_of(path) == format_of(best) && strcmp(path, best) < 0))
-                best = path;
-        }
+        if (path && depth > 0 && llem_path_is_dir(path))
+            path = find_data_file(a, path, depth - 1);
+        format = path ? format_of(path) : -1;
+        if (format >= 0 && wanted[format] &&
+            (!best || format < format_of(best) ||
+             (format == format_of(best) && strcmp(path, best) < 0)))
+            best = path;
     }
     closedir(d);
     return best;
@@ -451,7 +537,6 @@ static llem_errcode find_aienergyscore(const char **path, llem_ctx *ctx, struct 
 {
     struct llem_hub_id id;
     const char *dir = NULL, *commit, *folder = NULL;
-    bool parquet = false;
 
     *path = NULL;
     if (llem_hub_parse(&id, a, LLEM_DATASET_AIENERGYSCORE, true)) {
@@ -465,20 +550,9 @@ static llem_errcode find_aienergyscore(const char **path, llem_ctx *ctx, struct 
     }
     if (a->oom || !dir)
         return llem_fail(err, LLEM_ENOMEM, "out of memory while looking for the dataset");
-    *path = find_data_file(a, dir, 2, &parquet);
+    *path = find_data_file(a, dir, 2);
     if (*path)
         return LLEM_OK;
-    if (parquet) {
-        llem_fail(
-            err, LLEM_ENOTFOUND,
-            "the dataset 'aienergyscore' is in '%s' as Parquet files, which llem does not read",
-            dir);
-        return llem_hint(err,
-                         "write it as JSON lines and give that file with -d aienergyscore.jsonl: "
-                         "pip install duckdb && python3 -c \"import duckdb; duckdb.sql(\\\"COPY "
-                         "(FROM '%s/**/*.parquet') TO 'aienergyscore.jsonl' (FORMAT json)\\\")\"",
-                         dir);
-    }
     llem_fail(err, LLEM_ENOTFOUND,
               "the dataset 'aienergyscore' is not on this machine: it was looked for in '%s'",
               folder);
@@ -514,13 +588,13 @@ static llem_errcode load_records(struct llem_dataset *out, llem_ctx *ctx, struct
         near = llem_nearest(want->source, names);
         rc = llem_fail(err, LLEM_ENOTFOUND, "there is no dataset '%s'%s%s%s", want->source,
                        near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
-        llem_hint(err, "task.dataset.source is builtin, random, aienergyscore, or the path of a "
-                       ".jsonl, .json, .txt or .csv file");
+        llem_hint(err, "task.dataset.source is builtin, random, aienergyscore, or the path of a %s",
+                  files);
         return rc;
     }
     rc = llem_file_read(&text, path, err);
     if (rc == LLEM_ENOTFOUND)
-        llem_hint(err, "give the path of a .jsonl, .json, .txt or .csv file, or use -d builtin");
+        llem_hint(err, "give the path of a %s, or use -d builtin", files);
     if (rc == LLEM_OK)
         rc = llem_dataset_parse(records, count, (enum llem_dataset_format)format, text.data,
                                 text.len, path, a, err);

@@ -48,6 +48,7 @@ enum llem_dataset_format {
     LLEM_DATASET_JSON,
     LLEM_DATASET_TXT,
     LLEM_DATASET_CSV,
+    LLEM_DATASET_PARQUET,
     LLEM_DATASET_FORMATS,
 };
 
@@ -57,7 +58,7 @@ struct llem_record {
     const char *kind; /* its `source` or `kind`, "" if it has none */
 };
 
-/* Read the records of a file's text; `name` is shown in errors. */
+/* Read the records of a file's bytes; `name` is shown in errors. */
 llem_errcode llem_dataset_parse(struct llem_record **out, size_t *count,
                                 enum llem_dataset_format format, const char *text, size_t len,
                                 const char *name, struct llem_arena *a, llem_error *err);

@@ -78,7 +78,8 @@ cat >exp.yaml <<'YAML'
 task: {model: org/tiny@v1, dataset: {source: aienergyscore}}
 engine: cpu
 YAML
-printf '{"text": "one"}\n{"text": "two"}\n' >"$hub/datasets/AIEnergyScore/text_generation/data/train.jsonl"
+cp "$here/../fuzz/corpus/parquet/aienergyscore.parquet" \
+    "$hub/datasets/AIEnergyScore/text_generation/data/train-00000-of-00001.parquet" # as it is published
 echo "# card" >"$hub/datasets/AIEnergyScore/text_generation/README.md"
 pinned=2dc92b2ee2cd9776a51ccf08c6c2ab04138370c3
 run llem fetch exp.yaml
@@ -91,7 +92,11 @@ json_is "$tmp/out" "[(x['kind'], x['id'], x['revision'], x['files']) for x in d]
     "[('model', 'org/tiny', 'v1', 4), ('dataset', 'AIEnergyScore/text_generation', '$pinned', 2)]"
 run llem run exp.yaml -n 2 --set task.max_output_tokens=2 --quick -q
 exits 0 "llem run needs nothing more"
-json_is "$(cat "$tmp/out")/recording/recording.json" "d['dataset']['count']" 2
+recording=$(cat "$tmp/out")/recording/recording.json
+json_is "$recording" "d['dataset']['count']" 2
+json_is "$recording" "d['dataset']['sha256']" \
+    "$(printf 'Prompt number %d of a thousand.\0' 0 1 | sha256sum | cut -d' ' -f1)"
+json_is "$recording" "d['dataset']['path'].rpartition('/snapshots/')[2]" "$pinned/data/train-00000-of-00001.parquet"
 
 say "a file that names what is here"
 mkdir -p local && cp "$models/llama/"* local

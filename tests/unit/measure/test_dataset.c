@@ -259,12 +259,60 @@ static void a_missing_default_dataset_names_the_builtin_one(void **state)
     assert_int_equal(load("aienergyscore", 1, "interleaved", 0), LLEM_ENOTFOUND);
     assert_contains(err.msg, "not on this machine");
     assert_contains(err.hint, "-d builtin");
+}
 
-    put("hub/datasets--AIEnergyScore--text_generation/snapshots/abc/data/train.parquet", "PAR1");
-    assert_int_equal(load("aienergyscore", 1, "interleaved", 0), LLEM_ENOTFOUND);
-    assert_contains(err.msg, "Parquet");
-    assert_contains(err.hint, "-d aienergyscore.jsonl");
-    assert_contains(err.hint, "/*.parquet') TO 'aienergyscore.jsonl'");
+static const char *golden(const char *name)
+{
+    static char path[1024];
+
+    snprintf(path, sizeof(path), "%s/tests/fuzz/corpus/parquet/%s.parquet",
+             getenv("LLEM_TEST_SOURCE_DIR"), name);
+    return path;
+}
+
+/* As it is published: Parquet, a column `text`. */
+static void the_default_dataset_is_read_as_it_is_published(void **state)
+{
+    char home[128], to[256];
+    struct llem_buf b = LLEM_BUF_INIT(1 << 20);
+
+    assert_int_equal(llem_file_read(&b, golden("aienergyscore"), &err), LLEM_OK);
+    snprintf(to, sizeof(to), "%s",
+             put("hf/hub/datasets--AIEnergyScore--text_generation/snapshots/"
+                 "abc/data/train-00000-of-00001.parquet",
+                 ""));
+    assert_int_equal(llem_file_write(to, b.data, b.len, &err), LLEM_OK);
+    llem_buf_done(&b);
+    put("hf/hub/datasets--AIEnergyScore--text_generation/snapshots/abc/README.md", "words");
+    snprintf(home, sizeof(home), "%s/hf", dir);
+    setenv("HF_HOME", home, 1);
+    loads("aienergyscore", 2);
+    has((const char *const[]){ "Prompt number 0 of a thousand.",
+                               "Prompt number 1 of a thousand." });
+    assert_int_equal(d.available, 1000);
+    assert_string_equal(d.path, to);
+}
+
+static void parquet_columns_are_chosen_as_keys_are(void **state)
+{
+    /* `prompt` is null in the first row and blank in the second, where `text` counts. */
+    loads(golden("columns"), 3);
+    has((const char *const[]){ "row 0 \xc3\xa9", "same", "prompt wins" });
+    assert_int_equal(llem_int_at(d.kinds, "wiki", 0), 1);
+    assert_int_equal(llem_int_at(d.kinds, "chat", 0), 1);
+    assert_int_equal(load(golden("v1-snappy"), 1, "interleaved", 0), LLEM_ECORRUPT);
+    assert_contains(err.msg, "record 4 has no text under prompt, text,");
+    loads(golden("plain-required"), 3);
+    has((const char *const[]){ "row 0 \xc3\xa9", "same", "same" });
+    assert_int_equal(load(golden("plain-required"), 22, "interleaved", 0), LLEM_ECONFIG);
+    assert_contains(err.msg, "has 21");
+    assert_int_equal(load(golden("no-rows"), 1, "interleaved", 0), LLEM_ECONFIG);
+    assert_contains(err.msg, "has 0");
+    assert_int_equal(load(golden("numbers-only"), 1, "interleaved", 0), LLEM_ECORRUPT);
+    assert_contains(err.msg, "has no text column prompt, text, instruction, input or question: its "
+                             "columns are id, text");
+    assert_int_equal(load(golden("not-utf8"), 1, "interleaved", 0), LLEM_ECORRUPT);
+    assert_contains(err.msg, "record 2 is no UTF-8 text");
 }
 
 static void the_default_dataset_is_found_in_the_hub_cache(void **state)
@@ -289,7 +337,7 @@ static void an_unknown_name_offers_the_nearest(void **state)
     assert_int_equal(load("/nowhere/prompts.jsonl", 1, "interleaved", 0), LLEM_ENOTFOUND);
     assert_contains(err.msg, "/nowhere/prompts.jsonl");
     assert_int_equal(load("/nowhere/prompts.xlsx", 1, "interleaved", 0), LLEM_ENOTFOUND);
-    assert_contains(err.hint, ".jsonl, .json, .txt or .csv");
+    assert_contains(err.hint, ".jsonl, .json, .txt, .csv or .parquet");
 }
 
 /* ---- bad files ---------------------------------------------------------------------------- */
@@ -386,6 +434,8 @@ int main(void)
         T(the_builtin_prompts_are_a_hundred_of_several_kinds),
         T(a_missing_default_dataset_names_the_builtin_one),
         T(the_default_dataset_is_found_in_the_hub_cache),
+        T(the_default_dataset_is_read_as_it_is_published),
+        T(parquet_columns_are_chosen_as_keys_are),
         T(an_unknown_name_offers_the_nearest),
         T(a_bad_line_is_an_error_with_its_place),
         T(a_nul_byte_is_no_text),
