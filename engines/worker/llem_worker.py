@@ -140,9 +140,9 @@ class Engine:
         prompts: list[str | list[int]],
         max_input_tokens: int | None,
         chat_template: bool | str | None,
-    ) -> tuple[list[int], int]:
-        """Tokenise and keep the prompts: their lengths, and how many were cut."""
-        raise WorkerError(f"the engine {self.name} takes no prompts")
+    ) -> tuple[list[int | None], int]:
+        """Tokenise and keep the prompts: their lengths (None: not known), how many were cut."""
+        return [None] * len(prompts), 0
 
     def open_device(self) -> list[dict[str, Any]]:
         """Make the device context; the devices as {kind, uuid, name, pci}."""
@@ -150,7 +150,7 @@ class Engine:
 
     def load_model(self, progress: Callable[[str, float | None], None]) -> dict[str, Any]:
         """Load and build; {devices, model, effective}. `load_s` is added where it is missing."""
-        raise WorkerError(f"the engine {self.name} loads no model")
+        return {}
 
     def run_warmup_prompt(self, index: int) -> float:
         """One prompt at full length, in ms; 0.0 opts out of the convergence loop."""
@@ -326,7 +326,7 @@ class _Server:
             "name": e.name,
             "version": e.version(),
             "libraries": {"python": sys.version.split()[0], **e.libraries()},
-            "capabilities": list(e.capabilities),
+            "capabilities": ["repeats", *e.capabilities],
         }
 
     def check_hardware(self, p: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * A worker looked at rule by rule: every method of docs/worker-protocol.md in order, then what must
- * not work, then the end. It talks to the worker itself, because the engine table would hide what
- * is wrong.
+ * not work, then the end. What an answer must hold is in two tables, of its fields and of its
+ * sense. It talks to the worker itself, because the engine table would hide what is wrong.
  */
 #include "llem/engine.h"
 
@@ -13,15 +13,19 @@
 #include "lib/base/clock.h"
 #include "lib/engine/worker.h"
 
-enum { MAX_RECEIPTS = 64, MAX_OUTPUT = 8, LEAVE_S = 30, CUT = 4 };
+enum { MAX_RECEIPTS = 64, MAX_OUTPUT = 8, LEAVE_S = 30, CUT = 4, CLOCK_PAIRS = 9 };
 
-static const char *const texts[] = {
-    "The capital of France is",
-    "One",
-    "Quotes \" and \\ backslashes, a tab\t, and letters beyond ASCII: \xc3\xa9\xe4\xb8\xad",
-    "This one has more words than the others: it is cut where prompts are cut, and others padded",
+/* The prompts of every pass, and one of token ids. */
+static const struct llem_prompt texts[] = {
+    { .text = "The capital of France is" },
+    { .text = "One" },
+    { .text =
+          "Quotes \" and \\ backslashes, a tab\t, and letters beyond ASCII: \xc3\xa9\xe4\xb8\xad" },
+    { .text = "This one has more words than the others: it is cut where prompts are cut, and "
+              "others padded" },
 };
-static const int ids[] = { 5, 6, 7, 8, 9 };
+static const int32_t ids[] = { 5, 6, 7, 8, 9 };
+static const struct llem_prompt exact = { .ids = ids, .n_ids = LLEM_COUNT(ids) };
 
 struct receipt {
     int64_t pass, repeat, i, input, output, submit, scheduled, first, last, heard_ns;
@@ -38,93 +42,56 @@ struct check {
     struct llem_rpc *rpc;
     struct llem_arena arena;
     int violations;
+
+    /* What is asked, and what came of it. */
     const char *method;
-    int64_t lengths[LLEM_COUNT(texts)];
-    int64_t offset_ns, half_ns;
+    struct llem_rpc_reply reply;
+    const struct llem_value *r;        /* reply.result, a map */
+    const struct llem_prompt *prompts; /* of load_prompts */
+    size_t n_prompts;
+    int64_t max_input_tokens;
+    struct llem_pass pass; /* of run_inference */
     struct receipt receipts[MAX_RECEIPTS];
     size_t n_receipts;
+
+    /* What is known from before. */
+    bool can_repeat, counts;            /* counts: it tells the lengths of prompts */
+    int64_t lengths[LLEM_COUNT(texts)]; /* without a limit */
+    int64_t offset_ns, half_ns, last_ns;
+    bool again;     /* the same was asked before: only what is wrong is news */
+    char why[1024]; /* the rule at hand is violated */
 };
 
 /* ---- saying it ---------------------------------------------------------------------------- */
 
-__attribute__((format(printf, 4, 5))) static bool rule(struct check *c, const char *what, bool kept,
-                                                       const char *fmt, ...)
+enum verdict { KEPT, VIOLATED, NOT_ASKED };
+
+__attribute__((format(printf, 2, 3))) static enum verdict violated(struct check *c, const char *fmt,
+                                                                   ...)
 {
-    char text[1536] = "";
-    llem_engine_check one = { .method = c->method, .rule = what, .kept = kept, .text = text };
     va_list ap;
 
-    if (!kept) {
-        va_start(ap, fmt);
-        vsnprintf(text, sizeof(text), fmt, ap);
-        va_end(ap);
-        c->violations++;
-    }
+    va_start(ap, fmt);
+    vsnprintf(c->why, sizeof(c->why), fmt, ap);
+    va_end(ap);
+    return VIOLATED;
+}
+
+static bool report(struct check *c, const char *what, enum verdict v)
+{
+    llem_engine_check one = {
+        .method = c->method, .rule = what, .kept = v == KEPT, .text = v == KEPT ? "" : c->why
+    };
+
+    if (v == NOT_ASKED || (v == KEPT && c->again))
+        return true;
+    c->violations += v == VIOLATED;
     if (c->args->on_check)
         c->args->on_check(c->args->user, &one);
-    return kept;
+    return v == KEPT;
 }
 
-/* ---- asking ------------------------------------------------------------------------------- */
-
-static llem_errcode call(struct check *c, const char *method, const struct llem_value *params,
-                         struct llem_rpc_reply *r, llem_error *err)
-{
-    const struct llem_rpc_limits l = llem_worker_limits(c->info, method);
-
-    c->method = method;
-    return llem_rpc_call(c->rpc, method, params, &l, &c->arena, r, err);
-}
-
-/* A method that must succeed with a map; NULL (and a violation) if not. */
-static const struct llem_value *answer(struct check *c, const char *method,
-                                       const struct llem_value *params, struct llem_rpc_reply *r)
-{
-    llem_error err = { 0 };
-
-    if (call(c, method, params, r, &err) < 0) {
-        rule(c, "answers", false, "%s", err.msg);
-        return NULL;
-    }
-    return rule(c, "answers a map", r->result->kind == LLEM_MAP, "it answered something else")
-               ? r->result
-               : NULL;
-}
-
-/* A request that must be refused, and not with the life of the worker. */
-static void must_refuse(struct check *c, const char *what, const char *method,
-                        const struct llem_value *params, bool unknown)
-{
-    static const char *const known[] = { "config",          "hardware",    "out_of_memory",
-                                         "model_not_found", "gated_model", "missing_package",
-                                         "engine",          NULL };
-    struct llem_rpc_reply r;
-    llem_error err = { 0 };
-    llem_errcode rc = call(c, method, params, &r, &err);
-    bool named = false;
-
-    if (!rule(c, what, rc < 0 && !llem_rpc_broken(c->rpc), "%s",
-              rc < 0 ? err.msg : "it answered as if all were well"))
-        return;
-    if (unknown) {
-        rule(c, "an unknown method is the error -32601", r.error_code == -32601,
-             "it answered the error %lld", (long long)r.error_code);
-        return;
-    }
-    for (size_t i = 0; r.kind && known[i]; i++)
-        named |= strcmp(known[i], r.kind) == 0;
-    rule(c, "an error's kind is one of the protocol's", !r.kind || named,
-         "the kind is '%s'; there are config, hardware, out_of_memory, model_not_found, "
-         "gated_model, missing_package and engine",
-         r.kind ? r.kind : "");
-}
-
-/* ---- what it may say ---------------------------------------------------------------------- */
-
-static int64_t time_of(const struct llem_value *p, const char *key)
-{
-    return llem_int_at(p, key, LLEM_UNKNOWN);
-}
+/* ---- what a worker may say meanwhile ------------------------------------------------------ */
 
 static bool rises(const struct llem_value *list)
 {
@@ -132,6 +99,11 @@ static bool rises(const struct llem_value *list)
         if (list->items[i]->kind != LLEM_INT || list->items[i]->i < list->items[i - 1]->i)
             return false;
     return true;
+}
+
+static size_t length(const struct llem_value *list)
+{
+    return list && list->kind == LLEM_LIST ? list->count : 0;
 }
 
 static llem_errcode notified(void *user, const char *method, const struct llem_value *p,
@@ -149,224 +121,302 @@ static llem_errcode notified(void *user, const char *method, const struct llem_v
                          method);
     if (c->n_receipts < MAX_RECEIPTS)
         c->receipts[c->n_receipts++] = (struct receipt){
-            .pass = llem_int_at(p, "pass", -1),
+            .pass = llem_int_at(p, "pass", c->pass.id),
             .repeat = llem_int_at(p, "repeat", 0),
             .i = llem_int_at(p, "i", -1),
             .input = llem_int_at(p, "input_tokens", -1),
             .output = llem_int_at(p, "output_tokens", -1),
-            .submit = time_of(p, "t_submit_ns"),
-            .scheduled = time_of(p, "t_scheduled_ns"),
-            .first = time_of(p, "t_first_ns"),
-            .last = time_of(p, "t_last_ns"),
+            .submit = llem_int_at(p, "t_submit_ns", LLEM_UNKNOWN),
+            .scheduled = llem_int_at(p, "t_scheduled_ns", LLEM_UNKNOWN),
+            .first = llem_int_at(p, "t_first_ns", LLEM_UNKNOWN),
+            .last = llem_int_at(p, "t_last_ns", LLEM_UNKNOWN),
             .heard_ns = llem_now_ns(&llem_system_clock),
-            .n_times = times && times->kind == LLEM_LIST ? times->count : 0,
-            .n_ids = out && out->kind == LLEM_LIST ? out->count : 0,
+            .n_times = length(times),
+            .n_ids = length(out),
             .times_rise = rises(times),
         };
     return LLEM_OK;
 }
 
-/* ---- the rules, method by method ---------------------------------------------------------- */
+/* ---- the fields of answers ---------------------------------------------------------------- */
 
-static bool check_initialize(struct check *c)
+enum shape { COUNT, NUMBER, TEXT, MAP, LIST, TEXTS, MAPS, SHAPES };
+
+static const char *const shape_names[SHAPES] = {
+    [COUNT] = "a whole number of 0 or more",
+    [NUMBER] = "a number of 0 or more",
+    [TEXT] = "a text",
+    [MAP] = "a map",
+    [LIST] = "a list",
+    [TEXTS] = "a list of texts",
+    [MAPS] = "a list of maps",
+};
+
+static const struct field {
+    const char *method, *name;
+    enum shape shape;
+    bool needed; /* what is not needed may be left out or null */
+} fields[] = {
+    { "initialize", "protocol", COUNT, true },
+    { "initialize", "version", TEXT, true },
+    { "initialize", "libraries", MAP, false },
+    { "initialize", "capabilities", TEXTS, false },
+    { "check_hardware", "errors", TEXTS, false },
+    { "load_prompts", "input_tokens", LIST, false },
+    { "load_prompts", "truncated", COUNT, false },
+    { "clock", "t_ns", COUNT, false },
+    { "open_device", "devices", MAPS, false },
+    { "load_model", "load_s", NUMBER, false },
+    { "load_model", "devices", MAPS, false },
+    { "load_model", "model", MAP, false },
+    { "load_model", "effective", MAP, false },
+    { "load_model", "libraries", MAP, false },
+    { "run_warmup_prompt", "latency_ms", NUMBER, false },
+    { "synchronize", "t_ns", COUNT, false },
+    { "run_inference", "t_begin_ns", COUNT, true },
+    { "run_inference", "t_end_ns", COUNT, true },
+    { "run_inference", "peak_memory_bytes", COUNT, false },
+    { "run_inference", "input_tokens", COUNT, false },
+    { "run_inference", "output_tokens", COUNT, false },
+    { "run_inference", "process_results", MAPS, false },
+    { "capture_observed_params", "engine_params", MAP, false },
+    { "capture_observed_params", "sampling_params", MAP, false },
+};
+
+static bool all_are(const struct llem_value *list, enum llem_kind kind)
 {
-    struct llem_value *params = llem_map(&c->arena);
-    const struct llem_value *r, *libraries;
-    struct llem_rpc_reply reply;
-
-    llem_set(&c->arena, params, "protocol", llem_int(&c->arena, LLEM_WORKER_PROTOCOL));
-    llem_set(&c->arena, params, "engine", llem_string(&c->arena, c->info->name));
-    llem_set(&c->arena, params, "model",
-             llem_string(&c->arena, llem_config_path(c->config, &c->arena, "task.model")));
-    llem_set(&c->arena, params, "config", llem_copy(&c->arena, c->config->tree));
-    llem_set(&c->arena, params, "paths", llem_map(&c->arena));
-    r = answer(c, "initialize", params, &reply);
-    if (!r)
-        return false;
-    rule(c, "speaks version 1", llem_int_at(r, "protocol", -1) == LLEM_WORKER_PROTOCOL,
-         "protocol is %lld", (long long)llem_int_at(r, "protocol", -1));
-    rule(c, "says its version", llem_str_at(r, "version", "")[0], "there is no version in it");
-    libraries = llem_get(r, "libraries");
-    rule(c, "libraries are a map", !libraries || libraries->kind == LLEM_MAP, "they are not");
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i]->kind != kind)
+            return false;
     return true;
 }
 
-static bool check_clock(struct check *c)
+static bool has_shape(const struct llem_value *v, enum shape shape)
 {
-    int64_t before = INT64_MIN, shortest = INT64_MAX;
-    struct llem_rpc_reply reply;
+    switch (shape) {
+    case COUNT:
+        return v->kind == LLEM_INT && v->i >= 0;
+    case NUMBER:
+        return (v->kind == LLEM_INT && v->i >= 0) || (v->kind == LLEM_REAL && v->d >= 0);
+    case TEXT:
+        return v->kind == LLEM_STRING && v->s[0];
+    case MAP:
+        return v->kind == LLEM_MAP;
+    case LIST:
+        return v->kind == LLEM_LIST;
+    case TEXTS:
+        return v->kind == LLEM_LIST && all_are(v, LLEM_STRING);
+    case MAPS:
+        return v->kind == LLEM_LIST && all_are(v, LLEM_MAP);
+    case SHAPES:
+        break;
+    }
+    return false;
+}
 
-    for (int i = 0; i < 9; i++) {
-        const struct llem_value *r;
-        llem_error err = { 0 };
-        int64_t t_ns;
+/* false: a field that later rules build on is not what it must be. */
+static bool check_fields(struct check *c)
+{
+    bool good = true;
 
-        if (call(c, "clock", NULL, &reply, &err) < 0)
-            return rule(c, "answers", false, "%s", err.msg);
-        r = reply.result;
-        t_ns = llem_int_at(r, "t_ns", -1);
-        if (t_ns < 0)
-            return rule(c, "tells nanoseconds", false, "there is no whole number t_ns in it");
-        if (t_ns < before)
-            return rule(c, "does not run backwards", false, "%lld ns came after %lld",
-                        (long long)t_ns, (long long)before);
-        before = t_ns;
-        if (reply.received_ns - reply.sent_ns < shortest) {
-            shortest = reply.received_ns - reply.sent_ns;
-            c->half_ns = (shortest + 1) / 2;
-            c->offset_ns = t_ns - (reply.sent_ns + shortest / 2);
+    for (size_t i = 0; i < LLEM_COUNT(fields); i++) {
+        const struct field *f = &fields[i];
+        const struct llem_value *v = llem_get(c->r, f->name);
+        char what[128];
+
+        if (strcmp(f->method, c->method) != 0 || (llem_is_null(v) && !f->needed))
+            continue;
+        snprintf(what, sizeof(what), "%s is %s", f->name, shape_names[f->shape]);
+        good &= report(c, what,
+                       llem_is_null(v)           ? violated(c, "it is not in the answer")
+                       : !has_shape(v, f->shape) ? violated(c, "it is something else")
+                                                 : KEPT);
+    }
+    return good;
+}
+
+/* ---- the sense of answers ------------------------------------------------------------------ */
+
+static enum verdict speaks_version_1(struct check *c)
+{
+    int64_t n = llem_int_at(c->r, "protocol", -1);
+
+    return n == LLEM_WORKER_PROTOCOL ? KEPT : violated(c, "protocol is %lld", (long long)n);
+}
+
+static enum verdict hardware_is_right(struct check *c)
+{
+    const struct llem_value *errors = llem_get(c->r, "errors");
+
+    return length(errors) ? violated(c, "%s", errors->items[0]->s) : KEPT;
+}
+
+static enum verdict every_prompt_is_counted(struct check *c)
+{
+    const struct llem_value *counts = llem_get(c->r, "input_tokens");
+
+    if (llem_is_null(counts))
+        return NOT_ASKED; /* it does not know any length */
+    c->counts = length(counts) == c->n_prompts;
+    return c->counts ? KEPT
+                     : violated(c, "input_tokens has not one number for each of the %zu prompts",
+                                c->n_prompts);
+}
+
+/* The length of prompt i as it was told; -1 = not known */
+static int64_t told(const struct check *c, size_t i)
+{
+    const struct llem_value *n = llem_get(c->r, "input_tokens")->items[i];
+
+    return n->kind == LLEM_INT ? n->i : -1;
+}
+
+static enum verdict no_prompt_is_empty(struct check *c)
+{
+    for (size_t i = 0; c->counts && i < c->n_prompts; i++) {
+        const struct llem_value *n = llem_get(c->r, "input_tokens")->items[i];
+
+        if (!llem_is_null(n) && told(c, i) <= 0)
+            return violated(c, "prompt %zu has %lld tokens", i, (long long)told(c, i));
+    }
+    return c->counts ? KEPT : NOT_ASKED;
+}
+
+static enum verdict ids_are_used_as_they_are(struct check *c)
+{
+    if (!c->counts || c->prompts != &exact || told(c, 0) < 0)
+        return NOT_ASKED;
+    return told(c, 0) == (int64_t)exact.n_ids ? KEPT
+                                              : violated(c, "%zu ids were counted as %lld tokens",
+                                                         exact.n_ids, (long long)told(c, 0));
+}
+
+static enum verdict max_input_tokens_is_kept(struct check *c)
+{
+    if (!c->counts || !c->max_input_tokens)
+        return NOT_ASKED;
+    for (size_t i = 0; i < c->n_prompts; i++)
+        if (told(c, i) > c->max_input_tokens)
+            return violated(c, "prompt %zu is longer than %lld tokens", i,
+                            (long long)c->max_input_tokens);
+    return KEPT;
+}
+
+static enum verdict truncated_counts_what_was_cut(struct check *c)
+{
+    int64_t truncated = llem_int_at(c->r, "truncated", 0), longer = 0;
+
+    if (!c->counts || c->prompts != texts)
+        return NOT_ASKED;
+    for (size_t i = 0; i < c->n_prompts; i++)
+        longer += c->max_input_tokens && c->lengths[i] > c->max_input_tokens;
+    return truncated == longer ? KEPT
+                               : violated(c, "it says %lld, but %lld prompts are longer",
+                                          (long long)truncated, (long long)longer);
+}
+
+static enum verdict clock_does_not_run_backwards(struct check *c)
+{
+    int64_t t_ns = llem_int_at(c->r, "t_ns", -1), before = c->last_ns;
+
+    if (t_ns < 0)
+        return NOT_ASKED;
+    c->last_ns = t_ns;
+    return t_ns >= before
+               ? KEPT
+               : violated(c, "%lld ns came after %lld", (long long)t_ns, (long long)before);
+}
+
+static enum verdict gpus_can_be_told_apart(struct check *c)
+{
+    const struct llem_value *list = llem_get(c->r, "devices");
+
+    for (size_t i = 0; i < length(list); i++) {
+        const struct llem_value *d = list->items[i];
+        const char *kind = llem_str_at(d, "kind", "");
+
+        if (strcmp(kind, "cpu") != 0 &&
+            !(strcmp(kind, "gpu") == 0 &&
+              (llem_str_at(d, "uuid", NULL) || llem_str_at(d, "pci", NULL))))
+            return violated(c, "device %zu is not", i);
+    }
+    return length(list) ? KEPT : NOT_ASKED;
+}
+
+/* ---- a pass ------------------------------------------------------------------------------- */
+
+static int64_t edge(const struct check *c, const char *name)
+{
+    return llem_int_at(c->r, name, -1);
+}
+
+static enum verdict edges_are_in_order(struct check *c)
+{
+    return edge(c, "t_end_ns") >= edge(c, "t_begin_ns")
+               ? KEPT
+               : violated(c, "it ended %lld ns before it began",
+                          (long long)(edge(c, "t_begin_ns") - edge(c, "t_end_ns")));
+}
+
+static enum verdict edges_lie_within_the_call(struct check *c)
+{
+    int64_t early = edge(c, "t_begin_ns") - c->offset_ns - c->reply.sent_ns;
+    int64_t late = c->reply.received_ns - edge(c, "t_end_ns") + c->offset_ns;
+
+    return early >= -2 * c->half_ns && late >= -2 * c->half_ns
+               ? KEPT
+               : violated(c,
+                          "by its clock it began %.3f ms after the request and ended %.3f ms "
+                          "before the reply",
+                          (double)early / 1e6, (double)late / 1e6);
+}
+
+static enum verdict tokens_are_told(struct check *c)
+{
+    return c->n_receipts || edge(c, "output_tokens") >= 0
+               ? KEPT
+               : violated(c, "there is neither a receipt nor output_tokens");
+}
+
+static enum verdict processes_worked_within_the_edges(struct check *c)
+{
+    const struct llem_value *list = llem_get(c->r, "process_results");
+
+    for (size_t i = 0; i < length(list); i++) {
+        int64_t begin = llem_int_at(list->items[i], "t_begin_ns", edge(c, "t_begin_ns"));
+        int64_t end = llem_int_at(list->items[i], "t_end_ns", edge(c, "t_end_ns"));
+
+        if (begin < edge(c, "t_begin_ns") || end < begin || end > edge(c, "t_end_ns"))
+            return violated(c, "item %zu of process_results did not", i);
+    }
+    return length(list) ? KEPT : NOT_ASKED;
+}
+
+static enum verdict every_prompt_has_a_receipt(struct check *c)
+{
+    size_t wanted = c->pass.count * (size_t)c->pass.repeats, missing = 0;
+
+    if (!c->n_receipts)
+        return NOT_ASKED; /* totals only: what it did not report is null */
+    for (int64_t k = 0; k < c->pass.repeats; k++)
+        for (size_t i = 0; i < c->pass.count; i++) {
+            size_t found = 0;
+
+            for (size_t n = 0; n < c->n_receipts; n++)
+                found += c->receipts[n].pass == c->pass.id && c->receipts[n].repeat == k &&
+                         c->receipts[n].i == c->pass.indices[i];
+            missing += found != 1;
         }
-    }
-    return rule(c, "tells nanoseconds and does not run backwards", true, " ");
+    return !missing && c->n_receipts == wanted
+               ? KEPT
+               : violated(c, "%zu receipts for %zu prompts, %d times", c->n_receipts, c->pass.count,
+                          c->pass.repeats);
 }
 
-static void check_hardware(struct check *c)
+static bool in_order(const struct check *c, const struct receipt *r)
 {
-    struct llem_rpc_reply reply;
-    const struct llem_value *r = answer(c, "check_hardware", NULL, &reply);
-    const struct llem_value *errors = llem_get(r, "errors");
-    bool good = true;
-
-    if (!r)
-        return;
-    if (errors)
-        good = errors->kind == LLEM_LIST;
-    for (size_t i = 0; good && errors && i < errors->count; i++)
-        good = errors->items[i]->kind == LLEM_STRING;
-    rule(c, "errors are a list of texts", good, "they are not");
-    for (size_t i = 0; good && errors && i < errors->count; i++)
-        rule(c, "finds nothing wrong with this machine", false, "%s", errors->items[i]->s);
-}
-
-/* Give it prompts: lengths of `want` where they are known (-1 = not). */
-static bool give(struct check *c, struct llem_value *prompts, int64_t most, int64_t *lengths,
-                 int64_t *truncated)
-{
-    struct llem_value *params = llem_map(&c->arena);
-    const struct llem_value *r, *counts;
-    struct llem_rpc_reply reply;
-
-    llem_set(&c->arena, params, "max_input_tokens",
-             most ? llem_int(&c->arena, most) : llem_null(&c->arena));
-    llem_set(&c->arena, params, "prompts", prompts);
-    r = answer(c, "load_prompts", params, &reply);
-    counts = llem_get(r, "input_tokens");
-    if (!r || !rule(c, "counts the tokens of every prompt",
-                    counts && counts->kind == LLEM_LIST && counts->count == prompts->count,
-                    "input_tokens has not one number for each of the %zu prompts", prompts->count))
-        return false;
-    for (size_t i = 0; i < counts->count; i++) {
-        lengths[i] = counts->items[i]->kind == LLEM_INT ? counts->items[i]->i : -1;
-        if (lengths[i] <= 0)
-            return rule(c, "no prompt is empty", false, "prompt %zu has %lld tokens", i,
-                        (long long)lengths[i]);
-    }
-    *truncated = llem_int_at(r, "truncated", 0);
-    return true;
-}
-
-static bool check_prompts(struct check *c)
-{
-    struct llem_value *list = llem_list(&c->arena), *exact = llem_list(&c->arena);
-    struct llem_value *one = llem_list(&c->arena);
-    int64_t cut[LLEM_COUNT(texts)], truncated, longer = 0;
-    bool within = true;
-
-    for (size_t i = 0; i < LLEM_COUNT(ids); i++)
-        llem_append(&c->arena, one, llem_int(&c->arena, ids[i]));
-    llem_append(&c->arena, exact, one);
-    /* A worker that takes no ids says so with an error; it then cannot run random datasets. */
-    if (give(c, exact, 0, cut, &truncated))
-        rule(c, "token ids are used as they are", cut[0] == (int64_t)LLEM_COUNT(ids),
-             "%zu ids were counted as %lld tokens", LLEM_COUNT(ids), (long long)cut[0]);
-    if (llem_rpc_broken(c->rpc))
-        return false;
-    for (size_t i = 0; i < LLEM_COUNT(texts); i++)
-        llem_append(&c->arena, list, llem_string(&c->arena, texts[i]));
-    if (!give(c, list, 0, c->lengths, &truncated))
-        return false;
-    rule(c, "nothing is cut without a limit", truncated == 0, "%lld prompts were",
-         (long long)truncated);
-    if (!give(c, list, CUT, cut, &truncated))
-        return false;
-    for (size_t i = 0; i < LLEM_COUNT(texts); i++) {
-        within &= cut[i] <= CUT;
-        longer += c->lengths[i] > CUT;
-    }
-    rule(c, "max_input_tokens is kept", within, "a prompt is longer than %d tokens", CUT);
-    rule(c, "truncated counts what was cut", truncated == longer,
-         "it says %lld, but %lld prompts are longer than %d tokens", (long long)truncated,
-         (long long)longer, CUT);
-    return give(c, list, 0, c->lengths, &truncated);
-}
-
-static bool check_load(struct check *c)
-{
-    static const char *const maps[] = { "model", "effective" };
-    struct llem_rpc_reply reply;
-    const struct llem_value *r = answer(c, "open_device", NULL, &reply), *devices;
-    bool good = true;
-
-    if (!r)
-        return false;
-    devices = llem_get(r, "devices");
-    for (size_t i = 0; devices && devices->kind == LLEM_LIST && i < devices->count; i++) {
-        const char *kind = llem_str_at(devices->items[i], "kind", "");
-
-        good &= strcmp(kind, "cpu") == 0 || strcmp(kind, "gpu") == 0;
-        if (strcmp(kind, "gpu") == 0)
-            good &= llem_str_at(devices->items[i], "uuid", NULL) ||
-                    llem_str_at(devices->items[i], "pci", NULL);
-    }
-    rule(c, "each device is a cpu, or a gpu with uuid or pci",
-         good && (!devices || devices->kind == LLEM_LIST), "one is not");
-    r = answer(c, "load_model", NULL, &reply);
-    for (size_t i = 0; r && i < LLEM_COUNT(maps); i++) {
-        const struct llem_value *v = llem_get(r, maps[i]);
-
-        rule(c, "model and effective are maps", llem_is_null(v) || v->kind == LLEM_MAP, "%s is not",
-             maps[i]);
-    }
-    return r != NULL;
-}
-
-static bool check_warmup(struct check *c)
-{
-    struct llem_value *params = llem_map(&c->arena);
-    struct llem_rpc_reply reply;
-    const struct llem_value *r;
-
-    llem_set(&c->arena, params, "index", llem_int(&c->arena, 0));
-    r = answer(c, "run_warmup_prompt", params, &reply);
-    if (!r)
-        return false;
-    rule(c, "tells a latency", llem_real_at(r, "latency_ms", -1) >= 0,
-         "there is no latency_ms of 0 or more in it");
-    r = answer(c, "synchronize", NULL, &reply);
-    if (r)
-        rule(c, "tells the time", llem_int_at(r, "t_ns", -1) >= 0, "there is no t_ns in it");
-    return r != NULL;
-}
-
-static struct llem_value *pass_params(struct check *c, int pass, const int *indices, size_t n,
-                                      int repeats, bool stream)
-{
-    struct llem_arena *a = &c->arena;
-    struct llem_value *params = llem_map(a), *list = llem_list(a);
-
-    for (size_t i = 0; i < n; i++)
-        llem_append(a, list, llem_int(a, indices[i]));
-    llem_set(a, params, "pass", llem_int(a, pass));
-    llem_set(a, params, "indices", list);
-    llem_set(a, params, "repeats", llem_int(a, repeats));
-    llem_set(a, params, "stream", llem_bool(a, stream));
-    llem_set(a, params, "text", llem_bool(a, false));
-    return params;
-}
-
-static bool in_order(const struct receipt *r, int64_t begin, int64_t end)
-{
-    const int64_t times[] = { begin, r->submit, r->scheduled, r->first, r->last, end };
+    const int64_t times[] = { edge(c, "t_begin_ns"), r->submit, r->scheduled, r->first, r->last,
+                              edge(c, "t_end_ns") };
     int64_t before = INT64_MIN;
 
     for (size_t i = 0; i < LLEM_COUNT(times); i++) {
@@ -379,93 +429,232 @@ static bool in_order(const struct receipt *r, int64_t begin, int64_t end)
     return true;
 }
 
-static void check_receipts(struct check *c, const struct llem_value *params, int64_t begin,
-                           int64_t end)
+static bool input_is_as_loaded(const struct check *c, const struct receipt *r)
 {
-    const struct llem_value *list = llem_get(params, "indices");
-    int64_t repeats = llem_int_at(params, "repeats", 1), pass = llem_int_at(params, "pass", 0);
-    bool stream = llem_bool_at(params, "stream", false);
-    bool order = true, input = true, limit = true, rise = true, counts = true, quiet = true;
-    size_t missing = 0;
-
-    if (!c->n_receipts)
-        return; /* totals only: what it did not report is null */
-    for (int64_t k = 0; k < repeats; k++)
-        for (size_t i = 0; i < list->count; i++) {
-            size_t found = 0;
-
-            for (size_t n = 0; n < c->n_receipts; n++)
-                found += c->receipts[n].pass == pass && c->receipts[n].repeat == k &&
-                         c->receipts[n].i == list->items[i]->i;
-            missing += found != 1;
-        }
-    for (size_t n = 0; n < c->n_receipts; n++) {
-        const struct receipt *r = &c->receipts[n];
-
-        order &= in_order(r, begin, end);
-        input &= r->i < 0 || r->i >= (int64_t)LLEM_COUNT(texts) || r->input < 0 ||
-                 r->input == c->lengths[r->i];
-        limit &= r->output <= MAX_OUTPUT;
-        rise &= r->times_rise;
-        counts &= (r->n_ids == 0 || r->output < 0 || r->n_ids == (size_t)r->output) &&
-                  (r->output < 0 || r->n_times <= (size_t)r->output);
-        quiet &= stream || r->heard_ns >= end - c->offset_ns - c->half_ns;
-    }
-    rule(c, "one receipt for each prompt and repeat",
-         !missing && c->n_receipts == list->count * (size_t)repeats,
-         "%zu receipts for %zu prompts, %lld times", c->n_receipts, list->count,
-         (long long)repeats);
-    rule(c, "times of receipts are in order and within the edges", order, "those of one are not");
-    rule(c, "input_tokens are those of load_prompts: padding is left out", input,
-         "a receipt has another number");
-    rule(c, "output_tokens keep max_output_tokens", limit, "one has more than %d", MAX_OUTPUT);
-    rule(c, "token times rise", rise, "those of a receipt do not");
-    rule(c, "no more token times, and as many output ids, as output tokens", counts,
-         "those of a receipt are not");
-    rule(c, "nothing is sent inside the window", quiet, "a receipt came before t_end_ns");
+    return !c->counts || r->i < 0 || r->i >= (int64_t)LLEM_COUNT(texts) || r->input < 0 ||
+           r->input == c->lengths[r->i];
 }
 
-static bool check_pass(struct check *c, struct llem_value *params)
+static bool output_is_within_the_limit(const struct check *c, const struct receipt *r)
 {
-    struct llem_rpc_reply reply;
-    const struct llem_value *r;
-    int64_t begin, end;
+    return r->output <= MAX_OUTPUT;
+}
 
+static bool token_times_rise(const struct check *c, const struct receipt *r)
+{
+    return r->times_rise;
+}
+
+static bool lists_are_as_long_as_counts(const struct check *c, const struct receipt *r)
+{
+    return r->output < 0 ||
+           ((r->n_ids == 0 || r->n_ids == (size_t)r->output) && r->n_times <= (size_t)r->output);
+}
+
+static bool came_after_the_window(const struct check *c, const struct receipt *r)
+{
+    return c->pass.stream || r->heard_ns >= edge(c, "t_end_ns") - c->offset_ns - c->half_ns;
+}
+
+/* clang-format off */
+static const struct rule {
+    const char *method, *rule;
+    enum verdict (*kept)(struct check *c);                              /* of the answer, */
+    bool (*of_receipt)(const struct check *c, const struct receipt *r); /* or of each receipt */
+} rules[] = {
+    { "initialize", "speaks version 1", speaks_version_1, NULL },
+    { "check_hardware", "finds nothing wrong with this machine", hardware_is_right, NULL },
+    { "load_prompts", "counts the tokens of every prompt, or of none", every_prompt_is_counted, NULL },
+    { "load_prompts", "no prompt is empty", no_prompt_is_empty, NULL },
+    { "load_prompts", "token ids are used as they are", ids_are_used_as_they_are, NULL },
+    { "load_prompts", "max_input_tokens is kept", max_input_tokens_is_kept, NULL },
+    { "load_prompts", "truncated counts what was cut", truncated_counts_what_was_cut, NULL },
+    { "clock", "does not run backwards", clock_does_not_run_backwards, NULL },
+    { "open_device", "each device is a cpu, or a gpu with uuid or pci", gpus_can_be_told_apart, NULL },
+    { "load_model", "each device is a cpu, or a gpu with uuid or pci", gpus_can_be_told_apart, NULL },
+    { "run_inference", "its edges are in order", edges_are_in_order, NULL },
+    { "run_inference", "its edges lie within the call", edges_lie_within_the_call, NULL },
+    { "run_inference", "its processes worked within its edges", processes_worked_within_the_edges, NULL },
+    { "run_inference", "tells tokens in receipts or in all", tokens_are_told, NULL },
+    { "run_inference", "one receipt for each prompt and repeat", every_prompt_has_a_receipt, NULL },
+    { "run_inference", "times of receipts are in order and within the edges", NULL, in_order },
+    { "run_inference", "input_tokens are those of load_prompts: padding is left out", NULL, input_is_as_loaded },
+    { "run_inference", "output_tokens keep max_output_tokens", NULL, output_is_within_the_limit },
+    { "run_inference", "token times rise", NULL, token_times_rise },
+    { "run_inference", "no more token times, and as many output ids, as output tokens", NULL, lists_are_as_long_as_counts },
+    { "run_inference", "nothing is sent inside the window", NULL, came_after_the_window },
+};
+/* clang-format on */
+
+static enum verdict all_receipts(struct check *c, const struct rule *rule)
+{
+    for (size_t n = 0; n < c->n_receipts; n++)
+        if (!rule->of_receipt(c, &c->receipts[n]))
+            return violated(c, "the receipt of prompt %lld, repeat %lld, does not",
+                            (long long)c->receipts[n].i, (long long)c->receipts[n].repeat);
+    return c->n_receipts ? KEPT : NOT_ASKED;
+}
+
+static void check_rules(struct check *c)
+{
+    for (size_t i = 0; i < LLEM_COUNT(rules); i++)
+        if (strcmp(rules[i].method, c->method) == 0)
+            report(c, rules[i].rule, rules[i].kept ? rules[i].kept(c) : all_receipts(c, &rules[i]));
+}
+
+/* ---- asking ------------------------------------------------------------------------------- */
+
+static llem_errcode call(struct check *c, const char *method, const struct llem_value *params,
+                         llem_error *err)
+{
+    c->method = method;
     c->n_receipts = 0;
-    r = answer(c, "run_inference", params, &reply);
-    if (!r)
+    return llem_worker_call(c->rpc, c->info, method, params, &c->arena, &c->reply, err);
+}
+
+/* A method that must succeed, and its answer by the tables. false: there is no answer to go on
+ * with. */
+static bool ask(struct check *c, const char *method, const struct llem_value *params)
+{
+    llem_error err = { 0 };
+
+    if (call(c, method, params, &err) < 0)
+        return report(c, "answers", violated(c, "%s", err.msg));
+    c->r = c->reply.result;
+    if (!report(c, "answers a map",
+                c->r->kind == LLEM_MAP ? KEPT : violated(c, "it answered something else")))
         return false;
-    begin = llem_int_at(r, "t_begin_ns", -1);
-    end = llem_int_at(r, "t_end_ns", -1);
-    if (!rule(c, "tells its edges", begin >= 0 && end >= begin,
-              "t_begin_ns and t_end_ns are not two times in order"))
-        return true;
-    rule(c, "its edges lie within the call",
-         begin - c->offset_ns >= reply.sent_ns - 2 * c->half_ns &&
-             end - c->offset_ns <= reply.received_ns + 2 * c->half_ns,
-         "by its clock it began %.3f ms after the request and ended %.3f ms before the reply",
-         (double)(begin - c->offset_ns - reply.sent_ns) / 1e6,
-         (double)(reply.received_ns - end + c->offset_ns) / 1e6);
-    rule(c, "tells tokens in receipts or in all",
-         c->n_receipts || llem_int_at(r, "output_tokens", -1) >= 0,
-         "there is neither a receipt nor output_tokens");
-    check_receipts(c, params, begin, end);
+    if (check_fields(c))
+        check_rules(c);
     return true;
 }
 
-static void check_end(struct check *c)
+/* A request that must be refused, and not with the life of the worker. */
+static bool must_refuse(struct check *c, const char *what, const char *method,
+                        const struct llem_value *params)
 {
-    struct llem_rpc_reply reply;
+    const struct llem_rpc_kind *known = c->opts.kinds;
     llem_error err = { 0 };
-    llem_errcode rc;
+    llem_errcode rc = call(c, method, params, &err);
 
-    for (int i = 0; i < 2; i++) /* twice is allowed */
-        if (!answer(c, "cleanup", NULL, &reply))
-            return;
-    if (!answer(c, "shutdown", NULL, &reply))
-        return;
-    rc = llem_rpc_leave(c->rpc, LEAVE_S, &err);
-    rule(c, "exits with status 0 and says nothing more", rc == LLEM_OK, "%s", err.msg);
+    if (!report(c, what,
+                rc < 0 && !llem_rpc_broken(c->rpc)
+                    ? KEPT
+                    : violated(c, "%s", rc < 0 ? err.msg : "it answered as if all were well")))
+        return !llem_rpc_broken(c->rpc);
+    while (c->reply.kind && known->kind && strcmp(known->kind, c->reply.kind) != 0)
+        known++;
+    report(c, "an error's kind is one of the protocol's",
+           !c->reply.kind || known->kind
+               ? KEPT
+               : violated(c, "the kind is '%s', which docs/worker-protocol.md does not have",
+                          c->reply.kind));
+    return true;
+}
+
+/* A newer llem may ask for more: it is to learn that there is nothing to say, one way or other. */
+static bool check_unknown_method(struct check *c)
+{
+    llem_error err = { 0 };
+    llem_errcode rc = call(c, "no_such_method", NULL, &err);
+
+    report(c, "a method that it does not know is the error -32601, or an empty map",
+           llem_rpc_broken(c->rpc) ? violated(c, "%s", err.msg)
+           : rc < 0 && c->reply.error_code != LLEM_WORKER_NO_METHOD
+               ? violated(c, "it answered the error %lld", (long long)c->reply.error_code)
+           : rc == LLEM_OK && (c->reply.result->kind != LLEM_MAP || c->reply.result->count)
+               ? violated(c, "it answered something else")
+               : KEPT);
+    return !llem_rpc_broken(c->rpc);
+}
+
+static bool check_initialize(struct check *c)
+{
+    struct llem_value *params = llem_worker_initialize_params(
+        &c->arena, c->info, llem_config_path(c->config, &c->arena, "task.model"), c->config->tree);
+
+    if (!ask(c, "initialize", params))
+        return false;
+    c->can_repeat = llem_worker_can(c->r, "repeats");
+    return true;
+}
+
+/* An answer to check_hardware is not needed to go on. */
+static bool check_hardware(struct check *c)
+{
+    return ask(c, "check_hardware", NULL) || !llem_rpc_broken(c->rpc);
+}
+
+static bool give(struct check *c, const struct llem_prompt *prompts, size_t n, int64_t most)
+{
+    c->prompts = prompts;
+    c->n_prompts = n;
+    c->max_input_tokens = most;
+    c->counts = false;
+    return ask(c, "load_prompts", llem_worker_prompts_params(&c->arena, prompts, n, most));
+}
+
+static bool check_prompts(struct check *c)
+{
+    /* A worker that takes no ids says so with an error; it then cannot run random datasets. */
+    if ((!give(c, &exact, 1, 0) && llem_rpc_broken(c->rpc)) ||
+        !give(c, texts, LLEM_COUNT(texts), 0))
+        return false;
+    for (size_t i = 0; c->counts && i < LLEM_COUNT(texts); i++)
+        c->lengths[i] = told(c, i);
+    return give(c, texts, LLEM_COUNT(texts), CUT) && give(c, texts, LLEM_COUNT(texts), 0);
+}
+
+static bool check_clock(struct check *c)
+{
+    int64_t shortest = INT64_MAX;
+    bool answered = true;
+
+    c->last_ns = INT64_MIN;
+    for (int i = 0; answered && i < CLOCK_PAIRS; i++) {
+        int64_t t_ns, trip_ns;
+
+        answered = ask(c, "clock", NULL);
+        t_ns = answered ? llem_int_at(c->r, "t_ns", -1) : -1;
+        if (t_ns < 0)
+            break; /* without one its times are of our clock */
+        c->again = true;
+        trip_ns = c->reply.received_ns - c->reply.sent_ns;
+        if (trip_ns < shortest) {
+            shortest = trip_ns;
+            c->half_ns = (trip_ns + 1) / 2;
+            c->offset_ns = t_ns - (c->reply.sent_ns + trip_ns / 2);
+        }
+    }
+    c->again = false;
+    return answered;
+}
+
+static bool check_pass(struct check *c, int id, const int32_t *indices, size_t n, int repeats)
+{
+    c->pass = (struct llem_pass){
+        .id = id, .indices = indices, .count = n, .repeats = repeats, .stream = id == 2
+    };
+    return ask(c, "run_inference", llem_worker_pass_params(&c->arena, &c->pass));
+}
+
+/* Who does not count prompts need not know how many there are. */
+static bool check_prompt_that_does_not_exist(struct check *c)
+{
+    static const int32_t none[] = { 99 };
+    const struct llem_pass pass = { .indices = none, .count = 1, .repeats = 1 };
+
+    return !c->counts || must_refuse(c, "refuses a prompt that does not exist", "run_inference",
+                                     llem_worker_pass_params(&c->arena, &pass));
+}
+
+static bool check_leaving(struct check *c, const char *what)
+{
+    llem_error err = { 0 };
+
+    return report(c, what,
+                  llem_rpc_leave(c->rpc, LEAVE_S, &err) == LLEM_OK ? KEPT
+                                                                   : violated(c, "%s", err.msg));
 }
 
 static llem_errcode start(struct check *c, llem_error *err)
@@ -477,39 +666,29 @@ static llem_errcode start(struct check *c, llem_error *err)
 
 static llem_errcode drive(struct check *c, llem_error *err)
 {
-    static const int three[] = { 0, 1, 3 }, one[] = { 2 }, none[] = { 99 };
+    static const int32_t three[] = { 0, 1, 3 }, one[] = { 2 };
     llem_errcode rc = start(c, err);
 
     if (rc < 0)
         return rc;
-    if (check_initialize(c)) {
-        must_refuse(c, "survives a method that does not exist", "no_such_method", NULL, true);
-        check_hardware(c);
-    }
-    if (llem_rpc_broken(c->rpc) || !check_prompts(c) || !check_clock(c) || !check_load(c) ||
-        !check_warmup(c) || !check_pass(c, pass_params(c, 1, three, 1, 1, false)) ||
-        !check_pass(c, pass_params(c, 0, three, 3, 2, false)) ||
-        !check_pass(c, pass_params(c, 2, one, 1, 1, true)))
+    if (!check_initialize(c) || !check_unknown_method(c) || !check_hardware(c) ||
+        !check_prompts(c) || !check_clock(c) || !ask(c, "open_device", NULL) ||
+        !ask(c, "load_model", NULL) ||
+        !ask(c, "run_warmup_prompt", llem_worker_warmup_params(&c->arena, 0)) ||
+        !ask(c, "synchronize", NULL) || !check_pass(c, 1, three, 1, 1) ||
+        !check_pass(c, 0, three, 3, c->can_repeat ? 2 : 1) || !check_pass(c, 2, one, 1, 1) ||
+        !check_prompt_that_does_not_exist(c))
         return LLEM_OK;
-    must_refuse(c, "refuses a prompt that does not exist", "run_inference",
-                pass_params(c, 0, none, 1, 1, false), false);
-    if (llem_rpc_broken(c->rpc))
-        return LLEM_OK;
-    check_pass(c, pass_params(c, 0, one, 1, 1, false));
-    {
-        struct llem_rpc_reply reply;
-
-        if (!llem_rpc_broken(c->rpc) && answer(c, "capture_observed_params", NULL, &reply))
-            check_end(c);
-    }
+    check_pass(c, 0, one, 1, 1);
+    /* Twice is allowed. */
+    if (!llem_rpc_broken(c->rpc) && ask(c, "capture_observed_params", NULL) &&
+        ask(c, "cleanup", NULL) && ask(c, "cleanup", NULL) && ask(c, "shutdown", NULL))
+        check_leaving(c, "exits with status 0 and says nothing more");
     /* Another one, whose harness is gone. */
     rc = start(c, err);
     if (rc == LLEM_OK && check_initialize(c)) {
-        llem_error why = { 0 };
-        llem_errcode left = llem_rpc_leave(c->rpc, LEAVE_S, &why);
-
         c->method = "end of input";
-        rule(c, "exits with status 0", left == LLEM_OK, "%s", why.msg);
+        check_leaving(c, "exits with status 0");
     }
     return rc;
 }

@@ -127,64 +127,6 @@ done:
     return rc;
 }
 
-/* Seconds; 0 = no limit of its own: the experiment's limit ends it. */
-static const struct {
-    const char *method;
-    double deadline_s, silence_s;
-} limits[] = {
-    { "initialize", 300, 0 },
-    { "clock", 30, 0 },
-    { "check_hardware", 300, 0 },
-    { "load_prompts", 1800, 0 },
-    { "open_device", 600, 0 },
-    { "load_model", 0, 3600 },
-    { "run_warmup_prompt", 3600, 0 },
-    { "synchronize", 600, 0 },
-    { "run_inference", 0, 0 },
-    { "capture_observed_params", 60, 0 },
-    { "cleanup", 60, 0 },
-    { "shutdown", 60, 0 },
-};
-
-struct llem_rpc_limits llem_worker_limits(const struct llem_engine_info *info, const char *method)
-{
-    struct llem_rpc_limits l = { 0 };
-
-    for (size_t i = 0; i < LLEM_COUNT(limits); i++) {
-        if (strcmp(limits[i].method, method) != 0)
-            continue;
-        l.deadline_s = limits[i].deadline_s;
-        l.silence_s = limits[i].silence_s;
-    }
-    l.deadline_s = llem_real_at(llem_get(info->yaml, "timeouts"), method, l.deadline_s);
-    return l;
-}
-
-const struct llem_rpc_kind *llem_worker_kinds(struct llem_arena *a, const char *interpreter)
-{
-    const struct llem_rpc_kind kinds[] = {
-        { "config", LLEM_ECONFIG, NULL },
-        { "hardware", LLEM_ENOTSUP, NULL },
-        { "out_of_memory", LLEM_ENOMEM,
-          "Use a smaller batch, fewer output tokens, a smaller dtype or a smaller model." },
-        { "model_not_found", LLEM_ENOTFOUND,
-          "Check task.model: a hub id, or a directory written ./name or /path." },
-        { "gated_model", LLEM_EPREFLIGHT,
-          "Accept the model's licence on its page, and set HF_TOKEN to a token of that account." },
-        { "missing_package", LLEM_EPREFLIGHT,
-          interpreter ? llem_arena_printf(a, "Install it for %s, or let LLEM_PYTHON name another.",
-                                          interpreter)
-                      : NULL },
-        { "engine", LLEM_EPLUGIN, NULL },
-        { NULL, LLEM_OK, NULL },
-    };
-    struct llem_rpc_kind *copy = llem_arena_alloc(a, sizeof(kinds));
-
-    if (copy)
-        memcpy(copy, kinds, sizeof(kinds));
-    return copy;
-}
-
 /* ---- one worker --------------------------------------------------------------------------- */
 
 struct worker {
@@ -195,6 +137,7 @@ struct worker {
     const char *version;
     const struct llem_value *libraries;
     size_t n_prompts;
+    bool repeats; /* of the capabilities: it can run a pass several times over */
 
     /* The worker's clock: ours is `offset_ns` less, to within half_width_ns. */
     bool have_clock;
@@ -213,9 +156,8 @@ struct worker {
 static llem_errcode call(struct worker *w, const char *method, const struct llem_value *params,
                          struct llem_arena *a, struct llem_rpc_reply *reply, llem_error *err)
 {
-    const struct llem_rpc_limits l = llem_worker_limits(w->args.info, method);
     llem_error own = { 0 };
-    llem_errcode rc = llem_rpc_call(w->rpc, method, params, &l, a, reply, &own);
+    llem_errcode rc = llem_worker_call(w->rpc, w->args.info, method, params, a, reply, &own);
 
     if (rc == LLEM_OK && reply->result->kind != LLEM_MAP) {
         rc = llem_fail(&own, LLEM_EPLUGIN, "%s answered %s with no map", w->opts.name, method);
@@ -242,8 +184,9 @@ violated(const struct worker *w, llem_error *err, const char *fmt, ...)
 
 /* ---- clocks ------------------------------------------------------------------------------- */
 
-/* The pair with the shortest round trip: the answer was made somewhere in it. */
-static llem_errcode read_clock(struct worker *w, int64_t *offset_ns, int64_t *half_ns,
+/* The pair with the shortest round trip: the answer was made somewhere in it. A worker that has no
+ * clock of its own (*has = false) tells times of ours. */
+static llem_errcode read_clock(struct worker *w, bool *has, int64_t *offset_ns, int64_t *half_ns,
                                llem_error *err)
 {
     int64_t shortest = INT64_MAX;
@@ -254,11 +197,12 @@ static llem_errcode read_clock(struct worker *w, int64_t *offset_ns, int64_t *ha
         llem_errcode rc = call(w, "clock", NULL, &a, &r, err);
         int64_t t_ns = rc == LLEM_OK ? llem_int_at(r.result, "t_ns", -1) : 0;
 
+        *has = rc == LLEM_OK && !llem_is_null(llem_get(r.result, "t_ns"));
         llem_arena_done(&a);
-        if (rc < 0)
+        if (rc < 0 || !*has)
             return rc;
         if (t_ns < 0)
-            return violated(w, err, "clock answered without a t_ns");
+            return violated(w, err, "clock answered a t_ns that is no time");
         if (r.received_ns - r.sent_ns >= shortest)
             continue;
         shortest = r.received_ns - r.sent_ns;
@@ -280,11 +224,11 @@ static struct llem_value *clock_pair(struct llem_arena *a, int64_t offset_ns, in
 static llem_errcode clock_before(struct worker *w, llem_error *err)
 {
     int64_t offset_ns = 0, half_ns = 0;
-    llem_errcode rc = read_clock(w, &offset_ns, &half_ns, err);
+    llem_errcode rc = read_clock(w, &w->have_clock, &offset_ns, &half_ns, err);
 
-    if (rc < 0)
+    w->clock = llem_null(w->loaded_arena);
+    if (rc < 0 || !w->have_clock)
         return rc;
-    w->have_clock = true;
     w->half_width_ns = half_ns;
     /* Two clocks that cannot be told apart are one: a worker on this host reads the same. */
     w->offset_ns = llabs(offset_ns) <= half_ns ? 0 : offset_ns;
@@ -300,8 +244,9 @@ static llem_errcode clock_before(struct worker *w, llem_error *err)
 static void clock_after(struct worker *w)
 {
     int64_t offset_ns, half_ns, doubt;
+    bool has;
 
-    if (!w->have_clock || read_clock(w, &offset_ns, &half_ns, NULL) < 0)
+    if (!w->have_clock || read_clock(w, &has, &offset_ns, &half_ns, NULL) < 0 || !has)
         return;
     doubt = llabs(offset_ns - w->offset_ns) + half_ns;
     if (w->offset_ns == 0 && llabs(offset_ns) <= half_ns)
@@ -402,6 +347,8 @@ static llem_errcode take_request(struct worker *w, const struct llem_value *p, l
            !count_at(p, "output_tokens", &r.output_tokens);
     if (r.repeat == LLEM_UNKNOWN)
         r.repeat = 0;
+    if (r.pass == LLEM_UNKNOWN)
+        r.pass = w->pass->id;
     times = numbers_at(p, "token_ns", INT64_MAX, &bad);
     ids = numbers_at(p, "output_ids", INT32_MAX, &bad);
     if (bad)
@@ -560,17 +507,13 @@ static void worker_destroy(void *self)
 static llem_errcode initialize(struct worker *w, llem_error *err)
 {
     struct llem_arena a = LLEM_ARENA_INIT;
-    struct llem_value *params = llem_map(&a);
     struct llem_rpc_reply r;
     const char *version;
-    llem_errcode rc;
+    llem_errcode rc =
+        call(w, "initialize",
+             llem_worker_initialize_params(&a, w->args.info, w->args.model_path, w->args.config),
+             &a, &r, err);
 
-    llem_set(&a, params, "protocol", llem_int(&a, LLEM_WORKER_PROTOCOL));
-    llem_set(&a, params, "engine", llem_string(&a, w->args.info->name));
-    llem_set(&a, params, "model", llem_string(&a, w->args.model_path));
-    llem_set(&a, params, "config", llem_copy(&a, w->args.config));
-    llem_set(&a, params, "paths", llem_map(&a));
-    rc = call(w, "initialize", params, &a, &r, err);
     if (rc < 0)
         goto done;
     if (llem_int_at(r.result, "protocol", -1) != LLEM_WORKER_PROTOCOL) {
@@ -580,6 +523,7 @@ static llem_errcode initialize(struct worker *w, llem_error *err)
     }
     version = llem_str_at(r.result, "version", "");
     w->version = llem_arena_strdup(&w->arena, *version ? version : "unknown");
+    w->repeats = llem_worker_can(r.result, "repeats");
     w->libraries = llem_get(r.result, "libraries");
     if (w->libraries && w->libraries->kind == LLEM_MAP)
         w->libraries = llem_copy(&w->arena, w->libraries);
@@ -668,27 +612,13 @@ static llem_errcode worker_load_prompts(void *self, const struct llem_prompt *pr
 {
     struct worker *w = self;
     struct llem_arena a = LLEM_ARENA_INIT;
-    struct llem_value *params = llem_map(&a), *list = llem_list(&a);
-    const struct llem_value *most = llem_at(w->args.config, "task.max_input_tokens");
+    struct llem_value *params = llem_worker_prompts_params(
+        &a, prompts, count, llem_int_at(w->args.config, "task.max_input_tokens", 0));
     const struct llem_value *tokens;
     struct llem_rpc_reply r;
     bool bad = false;
     llem_errcode rc;
 
-    for (size_t i = 0; i < count; i++) {
-        struct llem_value *ids;
-
-        if (prompts[i].text) {
-            llem_append(&a, list, llem_string(&a, prompts[i].text));
-            continue;
-        }
-        ids = llem_list(&a);
-        for (size_t k = 0; k < prompts[i].n_ids; k++)
-            llem_append(&a, ids, llem_int(&a, prompts[i].ids[k]));
-        llem_append(&a, list, ids);
-    }
-    llem_set(&a, params, "max_input_tokens", most ? llem_copy(&a, most) : llem_null(&a));
-    llem_set(&a, params, "prompts", list);
     if (a.oom) {
         rc = llem_fail(err, LLEM_ENOMEM, "out of memory for %zu prompts", count);
         goto done;
@@ -697,19 +627,21 @@ static llem_errcode worker_load_prompts(void *self, const struct llem_prompt *pr
     if (rc < 0)
         goto done;
     tokens = llem_get(r.result, "input_tokens");
+    tokens = llem_is_null(tokens) ? NULL : tokens; /* it does not know any */
     for (size_t i = 0; tokens && tokens->kind == LLEM_LIST && i < tokens->count; i++) {
         const struct llem_value *n = tokens->items[i];
 
         bad |= n->kind != LLEM_NULL && (n->kind != LLEM_INT || n->i < 0 || n->i > INT32_MAX);
     }
-    if (bad || !tokens || tokens->kind != LLEM_LIST || tokens->count != count) {
+    if (tokens && (bad || tokens->kind != LLEM_LIST || tokens->count != count)) {
         rc = violated(w, err, "load_prompts answered %zu token counts for %zu prompts",
-                      tokens && tokens->kind == LLEM_LIST ? tokens->count : 0, count);
+                      tokens->kind == LLEM_LIST ? tokens->count : 0, count);
         goto done;
     }
     for (size_t i = 0; i < count; i++)
-        input_tokens[i] =
-            tokens->items[i]->kind == LLEM_INT ? (int32_t)tokens->items[i]->i : LLEM_UNKNOWN;
+        input_tokens[i] = tokens && tokens->items[i]->kind == LLEM_INT
+                              ? (int32_t)tokens->items[i]->i
+                              : LLEM_UNKNOWN;
     if (!count_at(r.result, "truncated", truncated) || *truncated == LLEM_UNKNOWN)
         *truncated = 0;
     w->n_prompts = count;
@@ -762,19 +694,19 @@ static llem_errcode worker_run_warmup_prompt(void *self, int32_t index, double *
 {
     struct worker *w = self;
     struct llem_arena a = LLEM_ARENA_INIT;
-    struct llem_value *params = llem_map(&a);
     struct llem_rpc_reply r;
-    llem_errcode rc;
+    llem_errcode rc =
+        call(w, "run_warmup_prompt", llem_worker_warmup_params(&a, index), &a, &r, err);
 
-    llem_set(&a, params, "index", llem_int(&a, index));
-    rc = call(w, "run_warmup_prompt", params, &a, &r, err);
-    if (rc == LLEM_OK) {
+    if (rc == LLEM_OK && llem_is_null(llem_get(r.result, "latency_ms"))) {
+        *latency_ms = 0; /* it opts out */
+    } else if (rc == LLEM_OK) {
         double ms = llem_real_at(r.result, "latency_ms", NAN);
 
         if (ms >= 0)
             *latency_ms = ms;
         else
-            rc = violated(w, err, "run_warmup_prompt answered without a latency_ms");
+            rc = violated(w, err, "run_warmup_prompt answered a latency_ms that is none");
     }
     llem_arena_done(&a);
     return rc;
@@ -787,10 +719,12 @@ static llem_errcode worker_synchronize(void *self, int64_t *t_ns, llem_error *er
     struct llem_rpc_reply r;
     llem_errcode rc = call(w, "synchronize", NULL, &a, &r, err);
 
-    if (rc == LLEM_OK) {
+    if (rc == LLEM_OK && llem_is_null(llem_get(r.result, "t_ns"))) {
+        rc = llem_engine_host_sync(self, t_ns, err);
+    } else if (rc == LLEM_OK) {
         *t_ns = host_time(w, r.result, "t_ns");
         if (*t_ns == LLEM_UNKNOWN)
-            rc = violated(w, err, "synchronize answered without a t_ns");
+            rc = violated(w, err, "synchronize answered a t_ns that is no time");
     }
     llem_arena_done(&a);
     return rc;
@@ -832,20 +766,15 @@ static llem_errcode worker_run_inference(void *self, const struct llem_pass *pas
 {
     struct worker *w = self;
     struct llem_arena a = LLEM_ARENA_INIT;
-    struct llem_value *params = llem_map(&a), *indices = llem_list(&a);
     struct llem_rpc_reply r;
     llem_errcode rc;
 
-    for (size_t i = 0; i < pass->count; i++)
-        llem_append(&a, indices, llem_int(&a, pass->indices[i]));
-    llem_set(&a, params, "pass", llem_int(&a, pass->id));
-    llem_set(&a, params, "indices", indices);
-    llem_set(&a, params, "repeats", llem_int(&a, pass->repeats));
-    llem_set(&a, params, "stream", llem_bool(&a, pass->stream));
-    llem_set(&a, params, "text", llem_bool(&a, pass->text));
+    if (pass->repeats > 1 && !w->repeats)
+        return llem_fail(err, LLEM_ENOTSUP,
+                         "%s runs each pass once: its capabilities lack \"repeats\"", w->opts.name);
     w->pass = pass;
     w->receipts = receipts;
-    rc = call(w, "run_inference", params, &a, &r, err);
+    rc = call(w, "run_inference", llem_worker_pass_params(&a, pass), &a, &r, err);
     w->pass = NULL;
     w->receipts = NULL;
     if (rc < 0)

@@ -26,6 +26,10 @@ check "engine.yaml is the example's" cmp "$folder/engine.yaml" "$root/examples/e
 check "the worker is the example's" cmp "$folder/worker" "$root/examples/engine-shell/worker"
 check "the worker may be executed" test -x "$folder/worker" -a -x "$root/examples/engine-shell/worker"
 
+lines=$(grep -vc '^#' "$folder/worker")
+[ "$lines" -le 20 ]
+report $? "the worker has twenty lines of shell at most ($lines)"
+
 say "the engine it makes"
 run llem config
 prints "shell .*an engine in a few lines of shell"
@@ -51,6 +55,38 @@ say "a worker that keeps to the protocol"
 run llem check-engine scripted
 exits 0
 prints "all kept"
+# What a worker need not know, and what it need not tell.
+optional="clock check_hardware load_prompts open_device load_model run_warmup_prompt synchronize capture_observed_params cleanup shutdown"
+for method in $optional; do
+    for how in lacks empty; do
+        say "$how $method"
+        run llem check-engine scripted --set "scripted.$how=$method"
+        exits 0
+        prints "all kept"
+    done
+done
+for method in initialize run_inference; do
+    say "lacks $method"
+    run llem check-engine scripted --set "scripted.lacks=$method"
+    exits 1
+    prints "✗ $method: answers"
+    say "empty $method"
+    run llem check-engine scripted --set "scripted.empty=$method"
+    exits 1
+    prints "✗ $method: (protocol|t_begin_ns) is a whole number"
+    prints "it is not in the answer"
+done
+for how in lacks empty; do
+    say "a run with a worker that $how what it may"
+    rm -rf results
+    run llem run -m any -e scripted -d builtin -n 3 --quick -q --set "scripted.$how='$optional'"
+    exits 0
+    dir=$(echo results/study_*/001_*)
+    json_is "$dir/recording/recording.json" "d['clocks']['worker'], d['engine']['devices'][0]['kind'], d['warmup']['mode'], d['engine']['effective']" "(None, 'cpu', 'engine', {})"
+    json_is "$dir/result.json" "d['tokens']['output'], d['tokens']['input'], d['quantities']['tokens.input']['reason'], d['tokens']['requests']" "(12, None, 'engine_does_not_report', 3)"
+    none_left "$(json "$dir/claim.json" "d['run_mark']")"
+done
+
 while IFS='|' read -r method fault words; do
     say "a worker that $fault in $method"
     run llem check-engine scripted --set "scripted.at=$method" --set "scripted.fault=$fault"
@@ -66,6 +102,8 @@ load_prompts|hangs|did not answer load_prompts within 2 s
 clock|wrong_id|answered clock with the wrong id
 load_model|killed|SIGKILL
 check_hardware|no_gpu|there is no GPU here
+run_inference|processes|process_results is a list of maps
+run_inference|edges|it ended 1 ns before it began
 shutdown|dies|exited with status 3
 END
 say "an error of a kind that does not exist"

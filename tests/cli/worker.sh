@@ -77,6 +77,10 @@ for keep in none hash text; do
     json_is "$dir/recording/recording.json" "[c['bytes'] > 100 for c in d['columns'] if c['name'] == 'output_sha256']" "[$([ $keep = none ] && echo False || echo True)]"
 done
 
+say "a worker that says of its processes what is none"
+at run_inference processes
+failed plugin "process_results has an item that is no map"
+
 say "a worker that prints on standard output"
 at load_model prints
 failed plugin "worker of engine 'scripted' sent a line that is no message .*'Loading checkpoint shards: 100%"

@@ -141,7 +141,7 @@ def test_initialize_tells_name_version_libraries_and_capabilities():
     s = small()
     with s:
         assert s.hello["name"] == "small" and s.hello["version"] == "1.2"
-        assert s.hello["protocol"] == 1 and s.hello["capabilities"] == ["receipts"]
+        assert s.hello["protocol"] == 1 and s.hello["capabilities"] == ["repeats", "receipts"]
         assert s.hello["libraries"]["python"] == "%d.%d.%d" % sys.version_info[:3]
 
 

@@ -66,8 +66,10 @@ def run_inference(p: dict) -> dict:
             now = time.monotonic_ns()
             times = [sent + (now - sent) * (k + 1) // 4 for k in range(4)]
             r = {"pass": p["pass"], "repeat": repeat, "i": i, "t_submit_ns": sent,
-                 "t_last_ns": now, "input_tokens": len(prompts[i]), "output_tokens": 4,
+                 "t_last_ns": now, "output_tokens": 4,
                  "finish": "length", "output_ids": [1, 2, 3, i]}
+            if prompts:
+                r["input_tokens"] = len(prompts[i])
             if p["text"]:
                 r["output_text"] = "token token"
             if setting("token_times") or p["stream"]:
@@ -79,9 +81,12 @@ def run_inference(p: dict) -> dict:
     say({"method": "steps", "params": {"begin_ns": [begin], "end_ns": [end],
                                        "prefill_tokens": [1], "decode_tokens": [4]}})
     both = [{"rank": rank, "t_begin_ns": begin + rank, "t_end_ns": end, "devices": [d],
-             "input_tokens": sum(r["input_tokens"] for r in receipts),
+             "input_tokens": sum(r.get("input_tokens", 0) for r in receipts),
              "output_tokens": sum(r["output_tokens"] for r in receipts)}
             for rank, d in enumerate(devices())]
+    if setting("at") == "run_inference" and p["pass"] == 0:
+        end = begin - 1 if setting("fault") == "edges" else end
+        both = [7] if setting("fault") == "processes" else both
     return {"t_begin_ns": begin, "t_end_ns": end, "peak_memory_bytes": 12345,
             "process_results": both}
 
@@ -93,8 +98,11 @@ def devices() -> list:
 
 def answer(method: str, p: dict) -> dict:
     global prompts
+    if method in setting("lacks", "").split():
+        raise LookupError(method)
+    if method in setting("empty", "").split():
+        return {}
     if method == "initialize":
-        config.update(p["config"])
         fault = setting("fault") if setting("at") == "initialize" else None
         return {"protocol": 2 if fault == "version" else 1, "name": "scripted", "version": "7",
                 "libraries": {"python": sys.version.split()[0]}}
@@ -143,7 +151,8 @@ for line in sys.stdin:
         continue
     if told and setting("fault"):
         misbehave(setting("fault"), number)
-    if not set(params.get("indices", [])) <= set(range(len(prompts))):
+    counts = "load_prompts" not in (setting("lacks", "") + setting("empty", "")).split()
+    if counts and not set(params.get("indices", [])) <= set(range(len(prompts))):
         refuse(number, -32602, "there is no such prompt")
         continue
     try:
