@@ -797,7 +797,7 @@ static llem_errcode nvml_open(void **self, llem_ctx *ctx, llem_error *err)
         return llem_fail(err, LLEM_ENOMEM, "There is no memory for the NVML sampler.");
     if (!open_all(n, ctx, &why)) {
         rc = llem_fail(err, LLEM_ENOTSUP, "%s", why.text);
-        llem_hint(err, "%s", why.remedy);
+        llem_hint(err, rc, "%s", why.remedy);
         goto done;
     }
     *self = n;

@@ -501,7 +501,7 @@ static llem_errcode rapl_open(void **self, llem_ctx *ctx, llem_error *err)
     if (!r->n) {
         say_why_not(r, &why);
         rc = llem_fail(err, LLEM_ENOTSUP, "%s", why.text);
-        llem_hint(err, "%s", why.remedy);
+        llem_hint(err, rc, "%s", why.remedy);
         goto done;
     }
     *self = r;

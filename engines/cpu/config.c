@@ -321,8 +321,9 @@ llem_errcode cpu_config_load(struct cpu_config *c, const char *dir, llem_error *
     if (!llem_path_exists(path)) {
         rc =
             llem_fail(err, LLEM_ENOTFOUND, "there is no model at '%s': it has no config.json", dir);
-        llem_hint(err, "give the directory of a Hugging Face model: config.json, safetensors, "
-                       "tokenizer.json");
+        llem_hint(err, LLEM_ENOTFOUND,
+                  "give the directory of a Hugging Face model: config.json, safetensors, "
+                  "tokenizer.json");
         goto done;
     }
     rc = llem_file_read(&text, path, err);

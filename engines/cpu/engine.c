@@ -101,7 +101,7 @@ static llem_errcode need_tokenizer(struct engine *e, llem_error *err)
         return llem_fail(err, LLEM_ENOMEM, "no memory for a tokenizer");
     if (!llem_path_exists(path)) {
         llem_fail(err, LLEM_ENOTFOUND, "the model '%s' has no tokenizer.json", e->dir);
-        return llem_hint(err,
+        return llem_hint(err, LLEM_ENOTFOUND,
                          "texts cannot be tokenised without it; task.dataset.source: random needs "
                          "no tokenizer");
     }
@@ -242,7 +242,7 @@ static llem_errcode load_prompt(struct engine *e, const struct llem_prompt *p, s
         if (rc == LLEM_OK)
             rc = cpu_tokenizer_encode(e->tokenizer, p->text, strlen(p->text), true, &e->ids, err);
         if (rc < 0)
-            return llem_context(err, "prompt %zu", index);
+            return llem_context(err, rc, "prompt %zu", index);
     }
     n = e->ids.count - start;
     if (e->set.max_input > 0 && n > (size_t)e->set.max_input) {
@@ -257,7 +257,8 @@ static llem_errcode load_prompt(struct engine *e, const struct llem_prompt *p, s
         llem_fail(err, LLEM_EINVAL,
                   "prompt %zu has %zu tokens, which leaves no room in the model's context of %d",
                   index, n, e->config.max_positions);
-        return llem_hint(err, "set task.max_input_tokens below %d", e->config.max_positions);
+        return llem_hint(err, LLEM_EINVAL, "set task.max_input_tokens below %d",
+                         e->config.max_positions);
     }
     for (i = 0; i < n; i++)
         if (e->ids.ids[start + i] < 0 || e->ids.ids[start + i] >= e->config.vocab)

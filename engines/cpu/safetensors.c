@@ -381,8 +381,9 @@ llem_errcode cpu_weights_open(struct cpu_weights **out, const char *dir, llem_er
     } else {
         rc = llem_fail(err, LLEM_ENOTFOUND,
                        "'%s' has neither model.safetensors nor model.safetensors.index.json", dir);
-        llem_hint(err, "save the model as safetensors (transformers: save_pretrained), or set "
-                       "cpu.load_format: dummy to run its shapes with random weights");
+        llem_hint(err, rc,
+                  "save the model as safetensors (transformers: save_pretrained), or set "
+                  "cpu.load_format: dummy to run its shapes with random weights");
     }
     if (rc < 0) {
         cpu_weights_close(w);

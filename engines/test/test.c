@@ -67,7 +67,8 @@ static llem_errcode fault(struct test_engine *e, const char *method, llem_error 
             continue;
         llem_fail(err, kinds[i].code, "engine 'test': %s (test.fail_at is %s)", kinds[i].text,
                   method);
-        return kinds[i].hint[0] ? llem_hint(err, "%s", kinds[i].hint) : kinds[i].code;
+        return kinds[i].hint[0] ? llem_hint(err, kinds[i].code, "%s", kinds[i].hint)
+                                : kinds[i].code;
     }
     return llem_fail(err, LLEM_EPLUGIN, "engine 'test': failed in %s", method);
 }

@@ -185,7 +185,7 @@ llem_errcode llem_fail_at(llem_error *err, llem_errcode code, const char *file, 
     return code;
 }
 
-llem_errcode llem_context(llem_error *err, const char *fmt, ...)
+llem_errcode llem_context(llem_error *err, llem_errcode code, const char *fmt, ...)
 {
     char prefix[sizeof(err->msg)];
     char old[sizeof(err->msg)];
@@ -193,7 +193,7 @@ llem_errcode llem_context(llem_error *err, const char *fmt, ...)
     va_list ap;
 
     if (!err)
-        return LLEM_EINVAL;
+        return code;
     va_start(ap, fmt);
     format_cut(prefix, sizeof(prefix) - 2, fmt, ap);
     va_end(ap);
@@ -208,19 +208,19 @@ llem_errcode llem_context(llem_error *err, const char *fmt, ...)
         olen = whole_characters(old, sizeof(err->msg) - 1 - plen);
     memcpy(err->msg + plen, old, olen);
     err->msg[plen + olen] = '\0';
-    return err->code;
+    return code;
 }
 
-llem_errcode llem_hint(llem_error *err, const char *fmt, ...)
+llem_errcode llem_hint(llem_error *err, llem_errcode code, const char *fmt, ...)
 {
     va_list ap;
 
     if (!err)
-        return LLEM_EINVAL;
+        return code;
     va_start(ap, fmt);
     format_cut(err->hint, sizeof(err->hint), fmt, ap);
     va_end(ap);
-    return err->code;
+    return code;
 }
 
 /* ---- buffers ------------------------------------------------------------------------------ */

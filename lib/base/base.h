@@ -28,13 +28,12 @@ __attribute__((format(printf, 3, 4))) llem_errcode llem_fail(llem_error *err, ll
 __attribute__((format(printf, 6, 7))) llem_errcode llem_fail_at(llem_error *err, llem_errcode code,
                                                                 const char *file, int line,
                                                                 int column, const char *fmt, ...);
-/* Put "prefix: " before the sentence already in *err; returns as llem_hint() does, for `return
- * llem_context(...)`. */
-__attribute__((format(printf, 2, 3))) llem_errcode llem_context(llem_error *err, const char *fmt,
-                                                                ...);
-/* Add what the user can do. Returns err->code; LLEM_EINVAL if err is NULL, so that a failure stays
- * one. */
-__attribute__((format(printf, 2, 3))) llem_errcode llem_hint(llem_error *err, const char *fmt, ...);
+/* Put "prefix: " before the sentence already in *err; returns code, that of the failure. */
+__attribute__((format(printf, 3, 4))) llem_errcode llem_context(llem_error *err, llem_errcode code,
+                                                                const char *fmt, ...);
+/* Add what the user can do; returns code, that of the failure. */
+__attribute__((format(printf, 3, 4))) llem_errcode llem_hint(llem_error *err, llem_errcode code,
+                                                             const char *fmt, ...);
 
 /* ---- buffers ------------------------------------------------------------------------------ */
 

@@ -169,7 +169,7 @@ llem_errcode llem_cannot_write(llem_error *err, llem_errcode code, const char *p
     errno = error;
     llem_fail(err, code, "cannot write '%s': %m", full);
     if (error == ENOSPC || error == EDQUOT)
-        llem_hint(err, "Make room there, or write to another place.");
+        llem_hint(err, code, "Make room there, or write to another place.");
     return code;
 }
 

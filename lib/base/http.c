@@ -105,7 +105,7 @@ static llem_errcode open_curl(struct curl *c, llem_error *err)
         rc = llem_symbols_load(&c->handle, names[i], symbols, LLEM_COUNT(symbols), err);
     if (rc < 0) {
         llem_fail(err, LLEM_ENOTSUP, "downloading needs libcurl, which cannot be loaded");
-        return llem_hint(err, "install it: apt install libcurl4");
+        return llem_hint(err, LLEM_ENOTSUP, "install it: apt install libcurl4");
     }
     if (c->global_init(CURL_GLOBAL_ALL) != 0)
         return llem_fail(err, LLEM_EIO, "libcurl cannot be initialised");
@@ -202,7 +202,8 @@ static llem_errcode failure(struct llem_http *h, const char *url, int code, llem
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
         llem_fail(err, LLEM_EIO, "the certificate of '%.*s' is not trusted: %s", host, name, why);
-        return llem_hint(err, "SSL_CERT_FILE names a file with the certificates to trust");
+        return llem_hint(err, LLEM_EIO,
+                         "SSL_CERT_FILE names a file with the certificates to trust");
     default:
         h->reply->transient = true;
         break;

@@ -104,29 +104,31 @@ broken(struct llem_rpc *rpc, llem_errcode code, const char *fmt, ...)
     else
         llem_fail(&rpc->failure, code, "%s %s", rpc->opts.name, text);
     if (rpc->opts.log_name)
-        llem_hint(&rpc->failure, "See %s.", rpc->opts.log_name);
+        llem_hint(&rpc->failure, code, "See %s.", rpc->opts.log_name);
     return code;
 }
 
 static llem_errcode no_message(struct llem_rpc *rpc, const char *line, size_t len, const char *why)
 {
-    broken(rpc, LLEM_EPLUGIN, "sent a line that is no message of JSON-RPC 2.0 (%s): '%.*s'", why,
-           (int)(len < LLEM_RPC_QUOTE ? len : LLEM_RPC_QUOTE), line);
-    llem_hint(&rpc->failure, "Only messages may be written to standard output; whatever a library "
-                             "prints belongs on standard error.");
-    return LLEM_EPLUGIN;
+    llem_errcode rc =
+        broken(rpc, LLEM_EPLUGIN, "sent a line that is no message of JSON-RPC 2.0 (%s): '%.*s'",
+               why, (int)(len < LLEM_RPC_QUOTE ? len : LLEM_RPC_QUOTE), line);
+    return llem_hint(&rpc->failure, rc,
+                     "Only messages may be written to standard output; whatever a library prints "
+                     "belongs on standard error.");
 }
 
 static llem_errcode died(struct llem_rpc *rpc)
 {
     int status = rpc->process.wstatus;
+    llem_errcode rc;
     char how[128];
 
     llem_process_describe(how, sizeof(how), status);
-    broken(rpc, LLEM_ECRASHED, "%s during %s", how, rpc->method);
+    rc = broken(rpc, LLEM_ECRASHED, "%s during %s", how, rpc->method);
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
-        llem_hint(&rpc->failure, "Somebody ended it, or memory ran out: see `dmesg`.");
-    return LLEM_ECRASHED;
+        llem_hint(&rpc->failure, rc, "Somebody ended it, or memory ran out: see `dmesg`.");
+    return rc;
 }
 
 /* One of its streams is closed: give it the time to end, so that the sentence says how it ended. */
@@ -162,7 +164,7 @@ static llem_errcode take_error(struct llem_rpc *rpc, const struct llem_value *er
     if (!hint || !hint[0])
         hint = known ? known->hint : NULL;
     if (hint && hint[0])
-        llem_hint(&rpc->answer, "%s", hint);
+        llem_hint(&rpc->answer, rpc->answer.code, "%s", hint);
     rpc->reply->error_code = llem_int_at(error, "code", 0);
     rpc->reply->kind = llem_arena_strdup(rpc->arena, kind);
     if (trace && trace[0]) {
@@ -371,7 +373,7 @@ llem_errcode llem_rpc_start(struct llem_rpc **out, const struct llem_rpc_opts *o
         how.mark = rpc->mark;
     rc = llem_process_start(&rpc->process, &how, err);
     if (rc < 0) {
-        llem_context(err, "%s", opts->name);
+        llem_context(err, rc, "%s", opts->name);
         llem_tail_done(&rpc->tail);
         free(rpc);
         return rc;
@@ -434,7 +436,7 @@ llem_errcode llem_rpc_call(struct llem_rpc *rpc, const char *method,
         rc = rpc->answer.code;
         if (err) {
             *err = rpc->answer;
-            llem_context(err, "%s", rpc->opts.name);
+            llem_context(err, rc, "%s", rpc->opts.name);
         }
     }
     return rc;

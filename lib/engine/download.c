@@ -92,11 +92,11 @@ static llem_errcode explain(const struct job *j, const struct llem_http_reply *r
     if (refused && strcmp(code, "GatedRepo") == 0) {
         llem_fail(err, LLEM_EPREFLIGHT, "the %s '%s' is gated: its owner decides who may have it",
                   j->kind, j->id->repo);
-        return j->token ? llem_hint(err,
+        return j->token ? llem_hint(err, LLEM_EPREFLIGHT,
                                     "ask for access at %s/%s%s; the token that is given (HF_TOKEN, "
                                     "or the file of 'hf auth login') has none",
                                     j->endpoint, j->id->dataset ? "datasets/" : "", j->id->repo)
-                        : llem_hint(err,
+                        : llem_hint(err, LLEM_EPREFLIGHT,
                                     "ask for access at %s/%s%s, then give a token in HF_TOKEN, or "
                                     "with 'hf auth login'",
                                     j->endpoint, j->id->dataset ? "datasets/" : "", j->id->repo);
@@ -105,12 +105,13 @@ static llem_errcode explain(const struct job *j, const struct llem_http_reply *r
         strcmp(r->error_message, "Invalid credentials in Authorization header") == 0) {
         llem_fail(err, LLEM_EPREFLIGHT, "the hub '%s' does not know the token that is given",
                   j->endpoint);
-        return llem_hint(err, "set HF_TOKEN to a valid one, or log in anew: hf auth login");
+        return llem_hint(err, LLEM_EPREFLIGHT,
+                         "set HF_TOKEN to a valid one, or log in anew: hf auth login");
     }
     if (strcmp(code, "RevisionNotFound") == 0) {
         llem_fail(err, LLEM_ENOTFOUND, "the %s '%s' has no revision '%s'", j->kind, j->id->repo,
                   j->id->revision);
-        return llem_hint(err,
+        return llem_hint(err, LLEM_ENOTFOUND,
                          "a revision is a branch, a tag or a commit: %s/%s%s/tree/main lists "
                          "them",
                          j->endpoint, j->id->dataset ? "datasets/" : "", j->id->repo);
@@ -120,21 +121,25 @@ static llem_errcode explain(const struct job *j, const struct llem_http_reply *r
                   "the %s '%s' lists the file '%s', but the hub does not have "
                   "it",
                   j->kind, j->title, file);
-        return llem_hint(err, "run the same command again: the list may have changed meanwhile");
+        return llem_hint(err, LLEM_ENOTFOUND,
+                         "run the same command again: the list may have changed meanwhile");
     }
     if (r->status == 401 || r->status == 404 || strcmp(code, "RepoNotFound") == 0) {
         llem_fail(err, LLEM_ENOTFOUND, "there is no %s '%s' on the hub '%s', or it is private",
                   j->kind, j->id->repo, j->endpoint);
-        return llem_hint(err, "check its name; a private one needs a token in HF_TOKEN, or 'hf "
-                              "auth login'");
+        return llem_hint(err, LLEM_ENOTFOUND,
+                         "check its name; a private one needs a token in HF_TOKEN, or 'hf "
+                         "auth login'");
     }
     llem_fail(err, LLEM_EIO, "the hub '%s' answered status %d for %s%s'%s'%s%s", j->endpoint,
               r->status, file ? file : "", file ? " of " : "", j->title,
               *r->error_message ? ": " : "", r->error_message);
-    return r->status == 429   ? llem_hint(err, "wait a while; with a token in HF_TOKEN the hub "
-                                                 "allows more requests")
-           : r->status >= 500 ? llem_hint(err, "the trouble is on the hub's side: try again later")
-                              : llem_hint(err, "check HF_ENDPOINT and the token, if one is given");
+    return r->status == 429 ? llem_hint(err, LLEM_EIO,
+                                        "wait a while; with a token in HF_TOKEN the hub "
+                                        "allows more requests")
+           : r->status >= 500
+               ? llem_hint(err, LLEM_EIO, "the trouble is on the hub's side: try again later")
+               : llem_hint(err, LLEM_EIO, "check HF_ENDPOINT and the token, if one is given");
 }
 
 static bool worth_another_try(llem_errcode rc, const struct llem_http_reply *r)
@@ -193,7 +198,7 @@ static llem_errcode ask(struct job *j, struct llem_http_get *get, struct llem_ht
             if (rc == LLEM_OK)
                 return explain(j, reply, file, err);
             if (rc == LLEM_EIO && reply->transient)
-                return llem_hint(err,
+                return llem_hint(err, rc,
                                  "check the network and HF_ENDPOINT (%s); what has arrived is "
                                  "kept, and the same command goes on from there",
                                  j->endpoint);
@@ -425,7 +430,8 @@ static llem_errcode write_failed(struct transfer *t, llem_error *err)
 {
     t->full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
     llem_fail(err, LLEM_EIO, "cannot write '%s' below '%s': %m", t->f->name, t->j->folder);
-    return t->full ? llem_hint(err, "free some space, or set HF_HOME to a directory with more")
+    return t->full ? llem_hint(err, LLEM_EIO,
+                               "free some space, or set HF_HOME to a directory with more")
            : err   ? err->code
                    : LLEM_EIO;
 }
@@ -572,8 +578,9 @@ static llem_errcode transfer_file(struct job *j, const struct file *f, const cha
                            "'%s' of '%s' arrived damaged twice: its digest is %s, and the hub "
                            "tells %s",
                            f->name, j->title, hex, f->digest);
-            llem_hint(err, "something between the hub and here changes what is sent: a proxy, or "
-                           "the mirror in HF_ENDPOINT");
+            llem_hint(err, rc,
+                      "something between the hub and here changes what is sent: a proxy, or "
+                      "the mirror in HF_ENDPOINT");
         }
     }
     if (rc == LLEM_OK && (fsync(t.fd) < 0 || rename(part, blob) < 0))
@@ -731,7 +738,7 @@ static llem_errcode plan(struct job *j, llem_error *err)
         return LLEM_OK;
     llem_fail(err, LLEM_EIO, "%.1f MB of '%s' are to be fetched, and '%s' has room for %.1f MB",
               (double)missing * 1e-6, j->title, j->cache, free_bytes * 1e-6);
-    return llem_hint(err, "free some space, or set HF_HOME to a directory with more");
+    return llem_hint(err, LLEM_EIO, "free some space, or set HF_HOME to a directory with more");
 }
 
 static llem_errcode make_folders(struct job *j, llem_error *err)
@@ -750,7 +757,7 @@ static llem_errcode make_folders(struct job *j, llem_error *err)
     if (rc == LLEM_OK)
         rc = llem_mkdirs(j->snapshot, err);
     if (rc < 0)
-        llem_hint(err, "set HF_HOME to a directory that can be written");
+        llem_hint(err, LLEM_ENOMEM, "set HF_HOME to a directory that can be written");
     return rc;
 }
 
@@ -778,7 +785,7 @@ static llem_errcode seconds(const llem_ctx *ctx, const char *name, int *out, lle
         return LLEM_OK;
     if (!llem_parse_i64(text, &v) || v < 0 || v > 86400) {
         llem_fail(err, LLEM_ECONFIG, "%s is '%s', which is no number of seconds", name, text);
-        return llem_hint(err, "give whole seconds, 1 to 86400, or unset it");
+        return llem_hint(err, LLEM_ECONFIG, "give whole seconds, 1 to 86400, or unset it");
     }
     if (v > 0)
         *out = (int)v;
@@ -809,7 +816,8 @@ static llem_errcode start(struct job *j, llem_error *err)
     if (llem_hub_offline(j->ctx)) {
         llem_fail(err, LLEM_EPREFLIGHT, "the %s '%s' is not fetched: HF_HUB_OFFLINE is set",
                   j->kind, j->title);
-        return llem_hint(err, "unset it (and TRANSFORMERS_OFFLINE) where there is a network");
+        return llem_hint(err, LLEM_EPREFLIGHT,
+                         "unset it (and TRANSFORMERS_OFFLINE) where there is a network");
     }
     rc = seconds(j->ctx, "HF_HUB_ETAG_TIMEOUT", &opts.connect_timeout_s, err);
     if (rc == LLEM_OK)

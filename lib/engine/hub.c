@@ -259,18 +259,21 @@ llem_errcode llem_hub_find_model(struct llem_arena *a, llem_ctx *ctx, const char
     }
     if (llem_path_exists(model)) {
         llem_fail(err, LLEM_ENOTFOUND, "the model '%s' is a file, not a directory", model);
-        return llem_hint(err, "give the directory that holds config.json, the weights and "
-                              "tokenizer.json");
+        return llem_hint(err, LLEM_ENOTFOUND,
+                         "give the directory that holds config.json, the weights and "
+                         "tokenizer.json");
     }
     if (!is_id) {
         llem_fail(err, LLEM_ENOTFOUND, "there is no model '%s': no such directory", model);
-        return llem_hint(err, "give a directory with config.json, or the id of a model on the "
-                              "Hugging Face hub: ORG/NAME, or ORG/NAME@REVISION");
+        return llem_hint(err, LLEM_ENOTFOUND,
+                         "give a directory with config.json, or the id of a model on the "
+                         "Hugging Face hub: ORG/NAME, or ORG/NAME@REVISION");
     }
     llem_fail(err, LLEM_ENOTFOUND,
               "there is no model '%s': no such directory, and not in the Hugging Face cache '%s'",
               model, llem_hub_cache(ctx, a));
-    return llem_hint(err, "give a directory with config.json, or fetch it first: llem fetch -m %s",
+    return llem_hint(err, LLEM_ENOTFOUND,
+                     "give a directory with config.json, or fetch it first: llem fetch -m %s",
                      model);
 }
 

@@ -46,7 +46,7 @@ static llem_errcode runner_of(const char **path, llem_ctx *ctx, const char *name
         llem_fail(err, LLEM_ENOTSUP,
                   "engines cannot be started in containers yet, but runners.%s is \"%s\"", name,
                   runner);
-        return llem_hint(err,
+        return llem_hint(err, LLEM_ENOTSUP,
                          "Set runners.%s to local, or to local:PATH with the path of its "
                          "Python environment.",
                          name);
@@ -116,11 +116,11 @@ llem_errcode llem_worker_usable(llem_ctx *ctx, const struct llem_engine_info *in
         rc = llem_fail(err, LLEM_ENOTFOUND, "its worker '%s' is not there", command.argv[0]);
     }
     if (rc < 0 && command.interpreter)
-        llem_hint(err, "%s chose it; LLEM_PYTHON names another.", command.origin);
+        llem_hint(err, rc, "%s chose it; LLEM_PYTHON names another.", command.origin);
     if (rc == LLEM_OK && missing) {
         rc = llem_fail(err, LLEM_EPREFLIGHT, "the Python package %s is not installed for %s (%s)",
                        missing, command.interpreter, command.origin);
-        llem_hint(err, "%s -m pip install %s", command.interpreter, missing);
+        llem_hint(err, rc, "%s -m pip install %s", command.interpreter, missing);
     }
 done:
     llem_arena_done(&a);
@@ -161,7 +161,7 @@ static llem_errcode call(struct worker *w, const char *method, const struct llem
 
     if (rc == LLEM_OK && reply->result->kind != LLEM_MAP) {
         rc = llem_fail(&own, LLEM_EPLUGIN, "%s answered %s with no map", w->opts.name, method);
-        llem_hint(&own, "`llem check-engine %s` tells more.", w->args.info->name);
+        llem_hint(&own, rc, "`llem check-engine %s` tells more.", w->args.info->name);
     }
     if (rc < 0 && err)
         *err = own;
@@ -179,7 +179,7 @@ violated(const struct worker *w, llem_error *err, const char *fmt, ...)
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     llem_fail(err, LLEM_EPLUGIN, "%s: %s", w->opts.name, text);
-    return llem_hint(err, "`llem check-engine %s` tells more.", w->args.info->name);
+    return llem_hint(err, LLEM_EPLUGIN, "`llem check-engine %s` tells more.", w->args.info->name);
 }
 
 /* ---- clocks ------------------------------------------------------------------------------- */
@@ -569,7 +569,7 @@ static llem_errcode worker_create(void **self, const struct llem_engine_args *ar
              command.origin ? command.origin : "");
     rc = llem_rpc_start(&w->rpc, &w->opts, err);
     if (rc < 0 && command.interpreter)
-        llem_hint(err, "%s chose '%s'; LLEM_PYTHON names another interpreter.", command.origin,
+        llem_hint(err, rc, "%s chose '%s'; LLEM_PYTHON names another interpreter.", command.origin,
                   command.interpreter);
     if (rc == LLEM_OK)
         rc = initialize(w, err);

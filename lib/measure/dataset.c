@@ -556,9 +556,10 @@ static llem_errcode find_aienergyscore(const char **path, llem_ctx *ctx, struct 
     llem_fail(err, LLEM_ENOTFOUND,
               "the dataset 'aienergyscore' is not on this machine: it was looked for in '%s'",
               folder);
-    return llem_hint(err, "fetch it with llem fetch -d aienergyscore, use the built-in prompts "
-                          "with -d builtin, or give a file with one JSON object {\"prompt\": "
-                          "...} a line: -d prompts.jsonl");
+    return llem_hint(err, LLEM_ENOTFOUND,
+                     "fetch it with llem fetch -d aienergyscore, use the built-in prompts "
+                     "with -d builtin, or give a file with one JSON object {\"prompt\": "
+                     "...} a line: -d prompts.jsonl");
 }
 
 static llem_errcode load_records(struct llem_dataset *out, llem_ctx *ctx, struct llem_arena *a,
@@ -588,13 +589,14 @@ static llem_errcode load_records(struct llem_dataset *out, llem_ctx *ctx, struct
         near = llem_nearest(want->source, names);
         rc = llem_fail(err, LLEM_ENOTFOUND, "there is no dataset '%s'%s%s%s", want->source,
                        near ? ": did you mean '" : "", near ? near : "", near ? "'?" : "");
-        llem_hint(err, "task.dataset.source is builtin, random, aienergyscore, or the path of a %s",
+        llem_hint(err, rc,
+                  "task.dataset.source is builtin, random, aienergyscore, or the path of a %s",
                   files);
         return rc;
     }
     rc = llem_file_read(&text, path, err);
     if (rc == LLEM_ENOTFOUND)
-        llem_hint(err, "give the path of a %s, or use -d builtin", files);
+        llem_hint(err, rc, "give the path of a %s, or use -d builtin", files);
     if (rc == LLEM_OK)
         rc = llem_dataset_parse(records, count, (enum llem_dataset_format)format, text.data,
                                 text.len, path, a, err);
@@ -646,8 +648,10 @@ static llem_errcode choose(struct llem_dataset *out, struct llem_arena *a,
         llem_fail(err, LLEM_ECONFIG,
                   "%" PRId64 " prompts are asked for (task.dataset.n_prompts), but '%s' has %zu",
                   want->count, out->path, n);
-        return n ? llem_hint(err, "ask for at most %zu (-n %zu), or give a longer dataset", n, n)
-                 : llem_hint(err, "give a file with prompts, or use the built-in ones: -d builtin");
+        return n ? llem_hint(err, LLEM_ECONFIG,
+                             "ask for at most %zu (-n %zu), or give a longer dataset", n, n)
+                 : llem_hint(err, LLEM_ECONFIG,
+                             "give a file with prompts, or use the built-in ones: -d builtin");
     }
     order = llem_arena_calloc(a, n, sizeof(*order));
     ranked = llem_arena_calloc(a, n, sizeof(*ranked));

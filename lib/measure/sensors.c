@@ -44,12 +44,14 @@ static llem_errcode check_wanted(const struct llem_harness *h, llem_error *err)
             return LLEM_OK;
         llem_fail(err, LLEM_ENOTSUP, "measurement.energy_sampler is '%s', which cannot be used: %s",
                   wanted, s->probe.text);
-        return s->probe.remedy[0] ? llem_hint(err, "%s", s->probe.remedy)
-                                  : llem_hint(err, "`llem config` shows the sensors there are");
+        return s->probe.remedy[0]
+                   ? llem_hint(err, LLEM_ENOTSUP, "%s", s->probe.remedy)
+                   : llem_hint(err, LLEM_ENOTSUP, "`llem config` shows the sensors there are");
     }
     llem_fail(err, LLEM_ENOTSUP,
               "measurement.energy_sampler is '%s', but this llem has no such sampler", wanted);
-    return llem_hint(err, "`llem config` shows the sensors there are; 'auto' takes the best");
+    return llem_hint(err, LLEM_ENOTSUP,
+                     "`llem config` shows the sensors there are; 'auto' takes the best");
 }
 
 llem_errcode llem_sensors_probe(struct llem_harness *h, llem_error *err)
@@ -206,7 +208,7 @@ static llem_errcode open_one(struct llem_harness *h, struct llem_sensor *s, bool
     s->self = NULL;
     if (explicit_name) {
         llem_fail(err, rc, "sampler '%s' cannot be opened: %s", s->class->name, why.msg);
-        return why.hint[0] ? llem_hint(err, "%s", why.hint) : rc;
+        return why.hint[0] ? llem_hint(err, rc, "%s", why.hint) : rc;
     }
     snprintf(s->reason, sizeof(s->reason), "%s", "not_supported");
     snprintf(s->text, sizeof(s->text), "%.255s", why.msg);
@@ -426,7 +428,8 @@ static llem_errcode no_gpu_at_all(const struct llem_harness *h, llem_error *err)
         llem_fail(err, LLEM_ECONFIG,
                   "--gpus: measurement.energy_sampler is '%s', which reads no GPU",
                   h->sensors_wanted ? wanted_name(h) : "null");
-        return llem_hint(err, "use measurement.energy_sampler: auto, or leave --gpus out");
+        return llem_hint(err, LLEM_ECONFIG,
+                         "use measurement.energy_sampler: auto, or leave --gpus out");
     }
     /* The table begins with what reads GPUs. */
     for (size_t i = 0; i < h->n_sensors && (s->opened || !is_measured(s)); i++)
@@ -434,8 +437,8 @@ static llem_errcode no_gpu_at_all(const struct llem_harness *h, llem_error *err)
     llem_fail(err, LLEM_EPREFLIGHT, "--gpus: no GPU can be read here. %s",
               h->n_sensors ? s->text : "");
     return h->n_sensors && s->probe.remedy[0]
-               ? llem_hint(err, "%s", s->probe.remedy)
-               : llem_hint(err, "`llem config` shows the sensors there are");
+               ? llem_hint(err, LLEM_EPREFLIGHT, "%s", s->probe.remedy)
+               : llem_hint(err, LLEM_EPREFLIGHT, "`llem config` shows the sensors there are");
 }
 
 llem_errcode llem_sensors_check_gpus(const struct llem_harness *h, llem_error *err)
@@ -463,7 +466,8 @@ llem_errcode llem_sensors_check_gpus(const struct llem_harness *h, llem_error *e
         }
         device_name(name, sizeof(name), gpus->items[i]);
         llem_fail(err, LLEM_EINVAL, "--gpus: there is no GPU '%.100s' here", name);
-        rc = llem_hint(err, "There are: %s%s", there.data, there.failed ? ", ..." : "");
+        rc =
+            llem_hint(err, LLEM_EINVAL, "There are: %s%s", there.data, there.failed ? ", ..." : "");
     }
     llem_buf_done(&there);
     return rc;
@@ -576,7 +580,7 @@ llem_errcode llem_sensors_select(struct llem_harness *h, llem_error *err)
             if (h->sensors[i].opened && is_measured(&h->sensors[i]))
                 llem_fail(err, LLEM_ENOTFOUND, "--gpus: sampler '%s': %s",
                           h->sensors[i].class->name, h->sensors[i].charged_text);
-        return llem_hint(err, "`llem config` lists the GPUs that can be read");
+        return llem_hint(err, LLEM_ENOTFOUND, "`llem config` lists the GPUs that can be read");
     }
     if (!best && h->sensors_wanted && !automatic) {
         const struct llem_sensor *s = h->sensors;
@@ -586,7 +590,8 @@ llem_errcode llem_sensors_select(struct llem_harness *h, llem_error *err)
         llem_fail(err, LLEM_ENOTSUP,
                   "measurement.energy_sampler is '%s', but it cannot be charged: %s", wanted,
                   s->charged_text);
-        return llem_hint(err, "use measurement.energy_sampler: auto, or a sampler that reads it");
+        return llem_hint(err, LLEM_ENOTSUP,
+                         "use measurement.energy_sampler: auto, or a sampler that reads it");
     }
     if (!best) {
         llem_harness_note(h, "nothing is charged: %s",

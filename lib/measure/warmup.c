@@ -82,7 +82,7 @@ llem_errcode llem_warmup_run(struct llem_harness *h, llem_error *err)
         /* Always the same prompt: latencies of prompts of different lengths never settle. */
         rc = h->m->engine->run_warmup_prompt(h->engine, 0, &latency_ms, err);
         if (rc != LLEM_OK)
-            return err ? llem_context(err, "warm-up prompt %zu", n + 1) : rc;
+            return llem_context(err, rc, "warm-up prompt %zu", n + 1);
         if (!isfinite(latency_ms) || latency_ms < 0)
             return llem_fail(err, LLEM_EPLUGIN,
                              "engine '%s' gave %g ms as the latency of warm-up prompt %zu",
@@ -132,7 +132,7 @@ llem_errcode llem_warmup_batch(struct llem_harness *h, llem_error *err)
     pass.count = (size_t)bounded(llem_int_at(h->config, path, 1), 1, (int64_t)h->dataset.count);
     rc = llem_harness_pass(h, &pass, &out, err);
     if (rc != LLEM_OK)
-        return err ? llem_context(err, "warm-up batch") : rc;
+        return llem_context(err, rc, "warm-up batch");
     llem_set(&h->arena, h->warmup, "batch_ms",
              llem_real(&h->arena, (double)(out.t_end_ns - out.t_begin_ns) / 1e6));
     return LLEM_OK;

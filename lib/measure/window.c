@@ -276,7 +276,7 @@ static llem_errcode run_latency_pass(struct llem_harness *h, llem_error *err)
     llem_errcode rc = llem_harness_pass(h, &pass, &out, err);
 
     if (rc != LLEM_OK)
-        return err ? llem_context(err, "the pass that latencies are taken from") : rc;
+        return llem_context(err, rc, "the pass that latencies are taken from");
     write_pass(a, p, &pass, out.t_begin_ns, out.t_end_ns);
     llem_append(a, llem_get(h->window, "passes"), p);
     llem_harness_tell(h, LLEM_EVENT_SUBSTEP, "tokens timed", "",
@@ -319,7 +319,7 @@ static llem_errcode run_work(struct llem_harness *h, const struct llem_pass *pas
         live.engine = h->engine;
     }
     if (rc != LLEM_OK)
-        return err ? llem_context(err, "synchronising before the window") : rc;
+        return llem_context(err, rc, "synchronising before the window");
     live.begin_ns = m->sent = llem_now_ns(h->clock);
     if (h->watch) {
         llem_watch_live(h->watch, &live);
@@ -345,7 +345,7 @@ static llem_errcode run_work(struct llem_harness *h, const struct llem_pass *pas
         return rc;
     if (!h->work)
         rc = h->m->engine->synchronize(h->engine, &m->sync_after, err);
-    return rc != LLEM_OK && err ? llem_context(err, "synchronising after the window") : rc;
+    return rc != LLEM_OK ? llem_context(err, rc, "synchronising after the window") : rc;
 }
 
 /* Does what the engine says of its own edges fit what was seen from here? */

@@ -46,13 +46,13 @@ static llem_errcode find_dir(struct llem_arena *a, const char **out, const char 
 
     if (!llem_path_exists(path)) {
         llem_fail(err, LLEM_ENOTFOUND, "there is no '%s'", path);
-        return llem_hint(err, name_one);
+        return llem_hint(err, LLEM_ENOTFOUND, name_one);
     }
     if (!llem_path_is_dir(path)) {
         if (strcmp(llem_path_basename(path), "result.json") != 0) {
             llem_fail(err, LLEM_ENOTFOUND,
                       "'%s' is neither a directory of results nor a result.json", path);
-            return llem_hint(err, name_one);
+            return llem_hint(err, LLEM_ENOTFOUND, name_one);
         }
         *out = llem_path_dirname(a, path);
         return LLEM_OK;
@@ -79,10 +79,10 @@ static llem_errcode find_dir(struct llem_arena *a, const char **out, const char 
     }
     if (n == 0) {
         llem_fail(err, LLEM_ENOTFOUND, "there is no result in '%s'", path);
-        return llem_hint(err, name_one);
+        return llem_hint(err, LLEM_ENOTFOUND, name_one);
     }
     llem_fail(err, LLEM_ENOTFOUND, "'%s' holds %zu experiments", path, n);
-    return llem_hint(err, "name one of its directories, such as '%s'", found);
+    return llem_hint(err, LLEM_ENOTFOUND, "name one of its directories, such as '%s'", found);
 }
 
 /* Derive and write what a complete recording without a result lacks. */
@@ -99,8 +99,9 @@ static llem_errcode derive_into(const char *dir, const char *recording, llem_err
     if (rc == LLEM_OK) {
         rc = llem_result_write(&r, v, dir, err);
         if (rc < 0)
-            llem_hint(err, "the recording has no result yet; copy its directory to where you may "
-                           "write, and show that");
+            llem_hint(err, rc,
+                      "the recording has no result yet; copy its directory to where you may "
+                      "write, and show that");
     }
     llem_recording_close(&r);
     llem_arena_done(&a);

@@ -489,7 +489,7 @@ llem_errcode llem_recording_open(struct llem_recording *r, const char *dir, llem
         rc = llem_fail(err, LLEM_ENOTSUP,
                        "'%s' is a recording of version %" PRId64 "; this program reads up to %d",
                        path, version->i, LLEM_RECORDING_VERSION);
-        llem_hint(err, "use the llem that wrote it, or a newer one");
+        llem_hint(err, rc, "use the llem that wrote it, or a newer one");
         goto done;
     }
     columns = llem_get(r->json, "columns");

@@ -210,7 +210,7 @@ static llem_errcode take_domains(struct llem_sampler_worker *w, llem_error *err)
     if (w->n)
         return LLEM_OK;
     llem_fail(err, LLEM_ENOTSUP, "%s found nothing to read on this machine", w->package->title);
-    return llem_hint(err, "`llem config` shows the sensors there are");
+    return llem_hint(err, LLEM_ENOTSUP, "`llem config` shows the sensors there are");
 }
 
 static llem_errcode start(struct llem_sampler_worker *w, llem_ctx *ctx, llem_error *err)

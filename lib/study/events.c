@@ -129,7 +129,7 @@ enum llem_line llem_event_decode(struct llem_arena *a, const char *line, size_t 
                      llem_str_at(v, "file", ""), (int)llem_int_at(v, "line", 0),
                      (int)llem_int_at(v, "column", 0), "%s", llem_str_at(v, "message", ""));
         if (*llem_str_at(v, "hint", ""))
-            llem_hint(failure, "%s", llem_str_at(v, "hint", ""));
+            llem_hint(failure, failure->code, "%s", llem_str_at(v, "hint", ""));
         return LLEM_LINE_ERROR;
     }
     for (size_t i = 0; i < LLEM_COUNT(names); i++) {

@@ -38,7 +38,8 @@ static llem_errcode load(struct llem_arena *a, struct llem_value **out, const ch
             err, LLEM_EPREFLIGHT,
             "'%s' was prepared by llem %s (%s), and this is llem %s (%s): two builds are mixed",
             path, version, commit, llem_version(), llem_commit());
-        return llem_hint(err, "Set LLEM_PROGRAM to the program that belongs to the library.");
+        return llem_hint(err, LLEM_EPREFLIGHT,
+                         "Set LLEM_PROGRAM to the program that belongs to the library.");
     }
     *out = v;
     return LLEM_OK;
@@ -67,7 +68,7 @@ static llem_errcode find_engine(struct llem_measurement *m, llem_ctx *ctx, const
         llem_fail(err, LLEM_EPREFLIGHT, "%s",
                   info->missing ? info->missing : "this engine cannot run here");
         if (info->remedy)
-            llem_hint(err, "%s", info->remedy);
+            llem_hint(err, LLEM_EPREFLIGHT, "%s", info->remedy);
         return LLEM_EPREFLIGHT;
     }
     m->engine = info->table;

@@ -81,7 +81,7 @@ static llem_errcode want_model(struct fetch *f, const char *model, llem_error *e
     }
     llem_fail(err, LLEM_ENOTFOUND,
               "'%s' is neither a directory nor the id of a model on the Hugging Face hub", model);
-    return llem_hint(err, "an id is ORG/NAME, or ORG/NAME@REVISION");
+    return llem_hint(err, LLEM_ENOTFOUND, "an id is ORG/NAME, or ORG/NAME@REVISION");
 }
 
 static llem_errcode want_dataset(struct fetch *f, const char *source, bool asked, llem_error *err)
@@ -93,8 +93,9 @@ static llem_errcode want_dataset(struct fetch *f, const char *source, bool asked
     if (!asked)
         return LLEM_OK;
     llem_fail(err, LLEM_EINVAL, "the dataset '%s' is not fetched from the hub", source);
-    return llem_hint(err, "aienergyscore is; builtin and random come with llem, and other datasets "
-                          "are files");
+    return llem_hint(err, LLEM_EINVAL,
+                     "aienergyscore is; builtin and random come with llem, and other datasets "
+                     "are files");
 }
 
 static llem_errcode read_experiment(struct fetch *f, const char *path, llem_error *err)

@@ -64,10 +64,11 @@ void llem_slug(char *out, size_t size, const char *text)
 char *llem_make_stamped_dir(struct llem_arena *a, const char *parent, const char *prefix,
                             int64_t wall_ns, llem_error *err)
 {
+    llem_errcode rc = llem_mkdirs(parent, err);
     char stamp[24];
 
-    if (llem_mkdirs(parent, err) < 0) {
-        llem_hint(err, "Choose another directory with -o DIR.");
+    if (rc < 0) {
+        llem_hint(err, rc, "Choose another directory with -o DIR.");
         return NULL;
     }
     llem_format_stamp(stamp, wall_ns);
@@ -85,7 +86,7 @@ char *llem_make_stamped_dir(struct llem_arena *a, const char *parent, const char
             break;
     }
     llem_fail(err, LLEM_EIO, "cannot make a directory in '%s': %m", parent);
-    llem_hint(err, "Choose another directory with -o DIR.");
+    llem_hint(err, LLEM_EIO, "Choose another directory with -o DIR.");
     return NULL;
 }
 

@@ -209,7 +209,7 @@ static llem_errcode read_args(llem_experiment_args *to, const llem_experiment_ar
     forms = !!to->config_path + !!to->config + !!to->model;
     if (forms == 0) {
         llem_fail(err, LLEM_ECONFIG, "nothing to run: give config_path, config or model");
-        return llem_hint(err, "For example .model = \"gpt2\", .engine = \"cpu\".");
+        return llem_hint(err, LLEM_ECONFIG, "For example .model = \"gpt2\", .engine = \"cpu\".");
     }
     if (forms > 1)
         return llem_fail(err, LLEM_EINVAL,

@@ -163,23 +163,23 @@ static llem_errcode check_command(struct span *s, llem_error *err)
 static llem_errcode make_dir(struct span *s, int64_t now_ns, llem_error *err)
 {
     const char *told = s->args->output_dir;
+    llem_errcode rc;
     char *taken;
 
     if (!told) {
         s->dir = llem_make_stamped_dir(&s->arena, "./results", "measure_", now_ns, err);
         return s->dir ? LLEM_OK : err ? err->code : LLEM_EIO;
     }
-    if (llem_mkdirs(told, err) < 0) {
-        llem_hint(err, "Choose another directory with -o DIR.");
-        return err ? err->code : LLEM_EIO;
-    }
+    rc = llem_mkdirs(told, err);
+    if (rc < 0)
+        return llem_hint(err, rc, "Choose another directory with -o DIR.");
     s->dir = llem_arena_strdup(&s->arena, told);
     taken = llem_path_join(&s->arena, told, "experiment.json");
     if (!taken)
         return llem_fail(err, LLEM_ENOMEM, "cannot measure: out of memory");
     if (llem_path_exists(taken)) {
         llem_fail(err, LLEM_EIO, "'%s' holds a measurement already", told);
-        return llem_hint(err, "Choose another directory with -o DIR.");
+        return llem_hint(err, LLEM_EIO, "Choose another directory with -o DIR.");
     }
     return LLEM_OK;
 }
@@ -254,7 +254,8 @@ static llem_errcode prepare(struct span *s, int64_t now_ns, llem_error *err)
         list = split_gpus(a, args->gpus);
         if (!list) {
             llem_fail(err, LLEM_EINVAL, "'%s' is no list of GPUs", args->gpus);
-            return llem_hint(err, "Give indices or UUIDs separated by commas, as in 0,2, or all.");
+            return llem_hint(err, LLEM_EINVAL,
+                             "Give indices or UUIDs separated by commas, as in 0,2, or all.");
         }
         llem_set(a, what, "gpus", list);
     }

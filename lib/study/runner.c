@@ -113,7 +113,7 @@ static llem_errcode start(struct run *run, llem_error *err)
 
     if (!r->program) {
         llem_fail(err, LLEM_EPREFLIGHT, "the program llem, which runs experiments, was not found");
-        return llem_hint(err, "Set LLEM_PROGRAM to its path.");
+        return llem_hint(err, LLEM_EPREFLIGHT, "Set LLEM_PROGRAM to its path.");
     }
     if (r->data_dir)
         env[n_env++] = llem_arena_printf(&a, "LLEM_DATA_DIR=%s", r->data_dir);
@@ -237,7 +237,7 @@ static void classify(struct run *run, struct llem_outcome *out)
         llem_fail(&out->err, LLEM_ETIMEOUT, "the experiment was ended after %g s",
                   run->r->timeout_s);
         say_where(&out->err, run);
-        llem_hint(&out->err, "Use fewer prompts or shorter sequences.");
+        llem_hint(&out->err, LLEM_ETIMEOUT, "Use fewer prompts or shorter sequences.");
     } else if (run->failure.code < 0) {
         out->state = LLEM_STATE_FAILED;
         out->err = run->failure;
@@ -249,9 +249,10 @@ static void classify(struct run *run, struct llem_outcome *out)
                   how);
         say_where(&out->err, run);
         if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
-            llem_hint(&out->err, "Somebody ended it, or memory ran out: see `dmesg`.");
+            llem_hint(&out->err, LLEM_ECRASHED,
+                      "Somebody ended it, or memory ran out: see `dmesg`.");
         else
-            llem_hint(&out->err, "See '%s/worker.log'.", run->r->dir);
+            llem_hint(&out->err, LLEM_ECRASHED, "See '%s/worker.log'.", run->r->dir);
     }
 }
 

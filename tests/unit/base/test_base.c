@@ -53,9 +53,9 @@ static void a_failure_fills_everything_and_keeps_errno(void **state)
     assert_string_equal(err.file, "study.yaml");
     assert_int_equal(err.line, 3);
     assert_int_equal(err.column, 7);
-    assert_int_equal(llem_hint(&err, "try %s", "that"), LLEM_ECONFIG);
+    assert_int_equal(llem_hint(&err, LLEM_ECONFIG, "try %s", "that"), LLEM_ECONFIG);
     assert_string_equal(err.hint, "try that");
-    assert_int_equal(llem_context(&err, "engine '%s'", "cpu"), LLEM_ECONFIG);
+    assert_int_equal(llem_context(&err, LLEM_ECONFIG, "engine '%s'", "cpu"), LLEM_ECONFIG);
     assert_string_equal(err.msg, "engine 'cpu': bad 5");
     assert_int_equal(err.line, 3);
 }
@@ -64,8 +64,8 @@ static void errors_are_optional(void **state)
 {
     assert_int_equal(llem_fail(NULL, LLEM_EIO, "x"), LLEM_EIO);
     assert_int_equal(llem_fail_at(NULL, LLEM_EIO, NULL, 0, 0, "x"), LLEM_EIO);
-    assert_int_equal(llem_context(NULL, "x"), LLEM_EINVAL);
-    assert_int_equal(llem_hint(NULL, "x"), LLEM_EINVAL);
+    assert_int_equal(llem_context(NULL, LLEM_EIO, "x"), LLEM_EIO);
+    assert_int_equal(llem_hint(NULL, LLEM_ENOTFOUND, "x"), LLEM_ENOTFOUND);
 }
 
 static void an_error_may_be_made_of_itself(void **state)
@@ -96,12 +96,12 @@ static void long_sentences_are_cut_at_whole_characters(void **state)
             llem_fail(&err, LLEM_EIO, "%s", text);
             assert_true(strlen(err.msg) > sizeof(err.msg) - 1 - width);
             assert_true(llem_utf8_valid(err.msg, strlen(err.msg)));
-            llem_context(&err, "%s",
+            llem_context(&err, LLEM_EIO, "%s",
                          "f\xC3\xBC"
                          "r");
             assert_true(llem_utf8_valid(err.msg, strlen(err.msg)));
             assert_true(llem_starts_with(err.msg, "f\xC3\xBCr: "));
-            llem_hint(&err, "%s", text);
+            llem_hint(&err, LLEM_EIO, "%s", text);
             assert_true(llem_utf8_valid(err.hint, strlen(err.hint)));
             llem_fail_at(&err, LLEM_EIO, text, 1, 1, "x");
             assert_true(llem_utf8_valid(err.file, strlen(err.file)));
@@ -119,9 +119,9 @@ static void sentences_carry_nothing_that_a_terminal_obeys(void **state)
                  "2J \xC3\xA9 \xFF\xC3");
     assert_string_equal(err.file, "a?[2J.json");
     assert_string_equal(err.msg, "'?]0;title?\?\?'\n'?\?2J \xC3\xA9 ?\?'");
-    llem_hint(&err, "%s", "\r");
+    llem_hint(&err, LLEM_EIO, "%s", "\r");
     assert_string_equal(err.hint, "?");
-    llem_context(&err, "%s", "\b");
+    llem_context(&err, LLEM_EIO, "%s", "\b");
     assert_true(llem_starts_with(err.msg, "?: '"));
 }
 

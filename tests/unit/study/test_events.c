@@ -60,7 +60,7 @@ static void a_failure_survives_its_line(void **state)
     llem_event e;
 
     llem_fail_at(&err, LLEM_ECORRUPT, "f.json", 3, 4, "it is \"bad\"");
-    llem_hint(&err, "try another");
+    llem_hint(&err, LLEM_ECORRUPT, "try another");
     llem_event_encode_error(&b, &err);
     assert_int_equal(llem_event_decode(&a, b.data, b.len - 1, &e, &back), LLEM_LINE_ERROR);
     assert_int_equal(back.code, LLEM_ECORRUPT);
