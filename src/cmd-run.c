@@ -18,16 +18,7 @@ struct args {
 
 /* clang-format off */
 static const struct opt options[] = {
-    { 'm', "model", OPT_SETTING, OPT_LITERAL, offsetof(struct args, settings), "MODEL", .path = "task.model",
-      .help = "model: a directory, or a name on the Hugging Face hub" },
-    { 'e', "engine", OPT_SETTING, OPT_LITERAL, offsetof(struct args, settings), "ENGINE", .path = "engine",
-      .help = "what runs the model; 'llem config' lists the engines" },
-    { 'd', "dataset", OPT_SETTING, OPT_LITERAL, offsetof(struct args, settings), "DATASET", .path = "task.dataset.source",
-      .help = "prompts: builtin, random, aienergyscore, or a .jsonl, .json, .txt, .csv or .parquet file" },
-    { 'n', "n-prompts", OPT_SETTING, 0, offsetof(struct args, settings), "N", .path = "task.dataset.n_prompts",
-      .help = "how many prompts" },
-    { 0, "set", OPT_SETTING, 0, offsetof(struct args, settings), "PATH=VALUE",
-      .help = "any setting of the configuration, its value as in YAML; may be repeated" },
+    SETTING_OPTIONS(struct args),
     { 'o', "output", OPT_STRING, 0, offsetof(struct args, output), "DIR",
       .help = "where results go, ./results unless configured" },
     { 0, "quick", OPT_FLAG, 0, offsetof(struct args, quick),

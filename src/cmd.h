@@ -42,7 +42,7 @@ struct cmd {
 };
 
 extern const struct cmd cmd_check_engine, cmd_run, cmd_measure, cmd_show, cmd_verify, cmd_fetch,
-    cmd_config, cmd_help, cmd_experiment;
+    cmd_plan, cmd_config, cmd_help, cmd_experiment;
 extern const struct cmd *const commands[]; /* ends with NULL */
 const struct cmd *command_find(const char *name);
 
@@ -53,6 +53,22 @@ void help_long(const struct app *app, const struct cmd *cmd, FILE *f);
 
 /* man.c: the manual page, as roff */
 void man_page(FILE *f);
+
+/* Settings of experiments that commands take alike; type: the command's arguments, which have
+ * `struct settings settings`. */
+/* clang-format off */
+#define SETTING_OPTIONS(type)                                                                                       \
+    { 'm', "model", OPT_SETTING, OPT_LITERAL, offsetof(type, settings), "MODEL", .path = "task.model",              \
+      .help = "model: a directory, or a name on the Hugging Face hub" },                                            \
+    { 'e', "engine", OPT_SETTING, OPT_LITERAL, offsetof(type, settings), "ENGINE", .path = "engine",                \
+      .help = "what runs the model; 'llem config' lists the engines" },                                             \
+    { 'd', "dataset", OPT_SETTING, OPT_LITERAL, offsetof(type, settings), "DATASET", .path = "task.dataset.source", \
+      .help = "prompts: builtin, random, aienergyscore, or a .jsonl, .json, .txt, .csv or .parquet file" },                   \
+    { 'n', "n-prompts", OPT_SETTING, 0, offsetof(type, settings), "N", .path = "task.dataset.n_prompts",            \
+      .help = "how many prompts" },                                                                                 \
+    { 0, "set", OPT_SETTING, 0, offsetof(type, settings), "PATH=VALUE",                                             \
+      .help = "any setting of the configuration, its value as in YAML; may be repeated" }
+/* clang-format on */
 
 /* ---- errors ------------------------------------------------------------------------------- */
 

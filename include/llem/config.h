@@ -22,6 +22,7 @@ typedef struct llem_setting {
     const char *origin; /* shown in errors: "-m", "--set", "model"; NULL = "setting" */
     int literal; /* not 0: value is a string as it stands; else it is read as a YAML scalar or flow
                     collection, so "null" is null and "[1]" a list */
+    int weak;    /* not 0: stands below the file instead of above it */
 } llem_setting;
 
 /*

@@ -23,5 +23,6 @@
 #include "llem/fetch.h"
 #include "llem/job.h"
 #include "llem/result.h"
+#include "llem/study.h"
 
 #endif

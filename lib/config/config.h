@@ -175,8 +175,8 @@ void llem_sweep_free(struct llem_sweep *s);
  * *errors: NULL, or all that is wrong with it, one a line. NULL without memory. */
 const struct llem_value *llem_sweep_cell(const struct llem_sweep *s, size_t index,
                                          struct llem_arena *a, const char **errors);
-/* "task.dataset.n_prompts=50, transformers.dtype=float16": what tells the cell from its neighbours;
- * "" for an explicit experiment. */
+/* "task.dataset.n_prompts=50, transformers.dtype=float16": what tells the cell from its neighbours,
+ * or the settings of an explicit experiment. */
 const char *llem_sweep_label(const struct llem_sweep *s, size_t index, struct llem_arena *a);
 
 /* ---- user configuration and variables ----------------------------------------------------- */

@@ -178,7 +178,7 @@ static bool valid_setting_path(const char *path)
 }
 
 struct llem_value *llem__settings_layer(struct llem__check *c, const llem_setting *settings,
-                                        size_t count)
+                                        size_t count, bool weak)
 {
     struct llem_value *layer = llem_map(c->a);
 
@@ -188,6 +188,8 @@ struct llem_value *llem__settings_layer(struct llem__check *c, const llem_settin
         const char *text = s->value ? s->value : "";
         struct llem_value *v;
 
+        if (!s->weak == weak)
+            continue;
         if (!s->path || !valid_setting_path(s->path)) {
             llem__diag_at(c->diags, origin, 0, 0,
                           "\"%s\" is no name of a setting; write one like task.model",
@@ -374,7 +376,7 @@ llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
                                    const struct llem_config_source *source,
                                    const llem_setting *settings, size_t count, llem_error *err)
 {
-    enum { USER, FILE_, ENVIRONMENT, SETTINGS, LAYERS };
+    enum { USER, WEAK, FILE_, ENVIRONMENT, SETTINGS, LAYERS };
     struct llem_value *layers[LAYERS], *merged = NULL;
     const char *path = source->path;
     struct llem__diags diags = { 0 };
@@ -405,7 +407,8 @@ llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
     if (path && !experiment_layer(&check, source, &layers[FILE_]))
         goto report;
     layers[ENVIRONMENT] = llem__variables_layer(ctx, &c->arena, &diags, false);
-    layers[SETTINGS] = llem__settings_layer(&check, settings, count);
+    layers[WEAK] = llem__settings_layer(&check, settings, count, true);
+    layers[SETTINGS] = llem__settings_layer(&check, settings, count, false);
     check.engine = engine_named(layers, LAYERS);
 
     file_keys = check.keys;

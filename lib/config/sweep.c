@@ -15,8 +15,9 @@
 
 /* One value of an axis or one variant of a group: the settings it makes. */
 struct overlay {
-    struct llem_value *set; /* path to checked value, a map of leaves */
-    const char *errors;     /* NULL, or what is wrong with it */
+    struct llem_value *set;   /* path to checked value, a map of leaves */
+    struct llem_value *label; /* path to value as written */
+    const char *errors;       /* NULL, or what is wrong with it */
 };
 
 struct axis {
@@ -30,6 +31,7 @@ struct axis {
 struct llem__block {
     struct llem_value *base; /* complete; without the preset */
     const char *errors;
+    const char *label; /* of an explicit experiment: its own settings */
     struct axis *axes; /* slowest first */
     size_t n_axes;
     size_t first, count; /* of cells */
@@ -174,6 +176,33 @@ static struct llem_value *with(const struct llem_schema *s, struct llem_arena *a
     return out;
 }
 
+/* ---- labels -------------------------------------------------------------------------------- */
+
+static void label_add(struct llem_buf *out, const char *path, const struct llem_value *v)
+{
+    llem_buf_addf(out, "%s%s=", out->len ? ", " : "", path);
+    if (v->kind == LLEM_STRING)
+        llem_buf_adds(out, v->s);
+    else
+        llem_json_dump(out, v, LLEM_JSON_COMPACT);
+}
+
+static void label_leaves(const struct llem_schema *s, struct llem_arena *a, struct llem_buf *out,
+                         const char *above, const struct llem_value *map)
+{
+    for (size_t i = 0; i < map->count; i++) {
+        const char *path = llem_arena_printf(a, "%s%s%s", above, *above ? "." : "", map->keys[i]);
+        const struct llem_row *row = path ? llem_schema_find(s, path) : NULL;
+
+        if (!path || strcmp(path, "engine") == 0)
+            continue;
+        if (row && row->type == LLEM_TYPE_SECTION && map->items[i]->kind == LLEM_MAP)
+            label_leaves(s, a, out, path, map->items[i]);
+        else
+            label_add(out, path, map->items[i]);
+    }
+}
+
 /* ---- axes ---------------------------------------------------------------------------------- */
 
 /* Leaves of an overlay: what is below a section goes under its own path, so that a flag can win
@@ -206,6 +235,7 @@ static void overlay_add(struct reading *r, struct overlay *o, const char *path,
     if (r->a->oom)
         return;
     llem__mark(value, LLEM_FROM_SWEEP, NULL);
+    llem_set(r->a, o->label, path, value);
     if (!*path || *path == '.' || strstr(path, "..") || path[strlen(path) - 1] == '.' ||
         !llem_set_at(r->a, layer, path, value)) {
         llem__diag(&r->diags, v, "\"%s\" is no name of a setting; write one like task.model", path);
@@ -231,6 +261,7 @@ static struct overlay *axis_more(struct reading *r, struct axis *x)
         return NULL;
     x->values = values;
     x->values[x->count].set = llem_map(r->a);
+    x->values[x->count].label = llem_map(r->a);
     return &x->values[x->count++];
 }
 
@@ -425,6 +456,7 @@ static void explicit_block(struct reading *r, const char *engine, const struct l
 {
     struct llem__block *b = block_more(r);
     struct llem__diags diags = { .a = r->a };
+    struct llem_buf label = LLEM_BUF_INIT(1 << 16);
     struct llem__check c = r->check;
     struct llem_value *checked;
 
@@ -435,6 +467,9 @@ static void explicit_block(struct reading *r, const char *engine, const struct l
     c.unknown = &r->diags;
     checked = llem__check_layer(&c, entry);
     b->base = block_base(r, llem_str_at(checked, "engine", engine), checked);
+    label_leaves(r->s->schema, r->a, &label, "", checked);
+    b->label = llem_arena_strdup(r->a, label.data);
+    llem_buf_done(&label);
     if (diags.count)
         b->errors = llem__diags_text(&diags);
     block_count(r, b);
@@ -593,7 +628,7 @@ static void engine_names_of(struct reading *r, const struct llem_value *map, con
 
 /* The settings of the study itself: those of the file, and flags that begin alike. */
 static void study_settings(struct reading *r, const struct llem_value *root,
-                           const struct llem_value *flags)
+                           const struct llem_value *weak, const struct llem_value *flags)
 {
     struct llem_schema *schema = NULL;
     struct llem__check c = r->check;
@@ -610,6 +645,7 @@ static void study_settings(struct reading *r, const struct llem_value *root,
     c.schema = schema;
     tree = llem__check_layer(&c, own);
     c.keys = NULL;
+    tree = llem_merge(r->a, llem__check_layer(&c, weak), tree);
     tree = llem_merge(r->a, tree, llem__check_layer(&c, flags));
     r->s->study = llem__complete(schema, r->a, "", tree, 0);
     engine_names_of(r, llem_get(r->s->study, "runners"), "runners");
@@ -715,7 +751,7 @@ llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,
 {
     struct reading r = { 0 };
     struct llem_sweep *s = calloc(1, sizeof(*s));
-    struct llem_value *root, *environment, *flags, *study_flags;
+    struct llem_value *root, *environment, *flags, *weak;
     llem_errcode rc;
     char *cwd = NULL;
 
@@ -731,7 +767,7 @@ llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,
     cwd = getcwd(NULL, 0);
     s->cwd = llem_arena_strdup(r.a, cwd ? cwd : "/");
     s->path = llem_arena_strdup(r.a, path);
-    s->dir = llem__absolute_dir(r.a, s->cwd, path);
+    s->dir = path ? llem__absolute_dir(r.a, s->cwd, path) : NULL;
 
     rc = llem_variables_check(ctx, err);
     if (rc < 0)
@@ -739,8 +775,10 @@ llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,
     r.user = llem__user_layer(ctx, r.a, &rc, err);
     if (rc < 0)
         goto done;
-    if (!llem__file_layer(&r.check, &(struct llem_config_source){ .path = path }, &root) ||
-        r.a->oom)
+    root = llem_map(r.a);
+    if (path && !llem__file_layer(&r.check, &(struct llem_config_source){ .path = path }, &root))
+        goto report;
+    if (r.a->oom)
         goto report;
     /* Tags of lists are read before the marks would cover them. */
     for (size_t i = 0; i < root->count; i++)
@@ -749,13 +787,15 @@ llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,
     root->source = LLEM_FROM_FILE;
     read_root(&r, root);
     environment = llem__variables_layer(ctx, r.a, &r.diags, false);
-    flags = llem__settings_layer(&r.check, settings, count);
+    flags = llem__settings_layer(&r.check, settings, count, false);
+    weak = llem__settings_layer(&r.check, settings, count, true);
     if (r.a->oom)
         goto report;
     (void)llem__mark_sections(environment);
     (void)llem__mark_sections(flags);
-    study_flags = split_flags(&r, flags);
-    study_settings(&r, root, study_flags);
+    (void)llem__mark_sections(weak);
+    study_settings(&r, root, split_flags(&r, weak), split_flags(&r, flags));
+    r.user = llem_merge(r.a, r.user, weak);
     const struct llem__keys *keys = r.check.keys;
     r.check.keys = NULL;
     r.user = llem__check_layer(&r.check, r.user);
@@ -885,16 +925,13 @@ const char *llem_sweep_label(const struct llem_sweep *s, size_t index, struct ll
     struct llem_buf out = LLEM_BUF_INIT(1 << 16);
     const char *text;
 
+    if (b->label)
+        return b->label;
     for (size_t i = 0; i < b->n_axes; i++) {
         const struct overlay *o = value_of(b, index, i);
 
-        for (size_t k = 0; b->axes[i].count > 1 && k < o->set->count; k++) {
-            llem_buf_addf(&out, "%s%s=", out.len ? ", " : "", o->set->keys[k]);
-            if (o->set->items[k]->kind == LLEM_STRING)
-                llem_buf_adds(&out, o->set->items[k]->s);
-            else
-                llem_json_dump(&out, o->set->items[k], LLEM_JSON_COMPACT);
-        }
+        for (size_t k = 0; b->axes[i].count > 1 && k < o->label->count; k++)
+            label_add(&out, o->label->keys[k], o->label->items[k]);
     }
     text = llem_arena_strdup(a, out.data);
     llem_buf_done(&out);

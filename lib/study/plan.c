@@ -9,7 +9,10 @@
 #include <string.h>
 
 #include "lib/base/file.h"
+#include "lib/base/json.h"
 #include "lib/base/random.h"
+#include "lib/engine/registry.h"
+#include "lib/study/study.h"
 
 /* ---- order ---------------------------------------------------------------------------------- */
 
@@ -172,8 +175,8 @@ static llem_errcode nothing_valid(const struct llem_plan *p, llem_error *err)
         llem_buf_addf(&b, "\n%s", last);
         n++;
     }
-    llem_fail(err, LLEM_ECONFIG, "%s: there is nothing to run: all %zu experiments are invalid%s",
-              p->sweep->path, p->sweep->count, b.data);
+    llem_fail(err, LLEM_ECONFIG, "there is nothing to run: all %zu experiments are invalid%s",
+              p->sweep->count, b.data);
 done:
     llem_buf_done(&b);
     return LLEM_ECONFIG;
@@ -213,6 +216,40 @@ static void order_runs(struct llem_plan *p)
         };
 }
 
+/* A pause of the study, or what the user's configuration says of it. */
+static double gap_s(const struct llem_plan *p, const char *path, const char *user_path)
+{
+    const struct llem_value *user = NULL, *own = llem_at(p->sweep->study, path);
+
+    if (!llem_is_null(own))
+        return llem_real_at(p->sweep->study, path, 0);
+    if (llem_user_config(p->sweep->ctx, &user, NULL) < 0)
+        return 0;
+    return llem_real_at(user, user_path, 0);
+}
+
+/* A cycle ends where its last experiment does; in sequential order there is none to end. */
+static void add_pauses(struct llem_plan *p)
+{
+    p->experiment_gap_s =
+        gap_s(p, "study_execution.experiment_gap_seconds", "execution.experiment_gap_seconds");
+    p->cycle_gap_s = gap_s(p, "study_execution.cycle_gap_seconds", "execution.cycle_gap_seconds");
+    for (size_t i = 1; i < p->n_runs; i++)
+        p->pauses_s += llem_plan_gap_s(p, i);
+}
+
+double llem_plan_gap_s(const struct llem_plan *p, size_t run)
+{
+    bool sequential =
+        strcmp(llem_str_at(p->sweep->study, "study_execution.experiment_order", "sequential"),
+               "sequential") == 0;
+
+    if (run == 0)
+        return 0;
+    return !sequential && p->runs[run].cycle != p->runs[run - 1].cycle ? p->cycle_gap_s
+                                                                       : p->experiment_gap_s;
+}
+
 llem_errcode llem_plan_make(struct llem_plan **out, struct llem_sweep *sweep, llem_error *err)
 {
     enum { MAX_RUNS = 10000000 };
@@ -228,9 +265,9 @@ llem_errcode llem_plan_make(struct llem_plan **out, struct llem_sweep *sweep, ll
     p->deduplicate = llem_bool_at(sweep->study, "study_execution.deduplicate_equivalent", true);
     if ((double)cycles * (double)sweep->count > MAX_RUNS) {
         rc = llem_fail(err, LLEM_ECONFIG,
-                       "%s: %zu experiments in %lld cycles are more than %d runs; sweep fewer "
+                       "%zu experiments in %lld cycles are more than %d runs; sweep fewer "
                        "values, or repeat them less often",
-                       sweep->path, sweep->count, (long long)cycles, MAX_RUNS);
+                       sweep->count, (long long)cycles, MAX_RUNS);
         goto done;
     }
     p->n_cycles = (size_t)cycles;
@@ -243,6 +280,8 @@ llem_errcode llem_plan_make(struct llem_plan **out, struct llem_sweep *sweep, ll
     }
     if (!p->arena.oom)
         order_runs(p);
+    if (!p->arena.oom)
+        add_pauses(p);
     if (p->arena.oom)
         rc = llem_fail(err, LLEM_ENOMEM, "out of memory for a plan");
 done:
@@ -260,4 +299,119 @@ void llem_plan_free(struct llem_plan *p)
     llem_sweep_free(p->sweep);
     llem_arena_done(&p->arena);
     free(p);
+}
+
+llem_errcode llem_plan_study(llem_plan **out, llem_ctx *ctx, const char *path,
+                             const llem_setting *settings, size_t count, llem_error *err)
+{
+    const struct llem_schema *schema;
+    struct llem_sweep *sweep;
+    llem_errcode rc = llem_ctx_schema(ctx, &schema, err);
+
+    if (rc == LLEM_OK)
+        rc = llem_sweep_load(&sweep, ctx, schema, path, settings, count, err);
+    return rc < 0 ? rc : llem_plan_make(out, sweep, err);
+}
+
+/* ---- as JSON -------------------------------------------------------------------------------- */
+
+char *llem_plan_run_dir(const struct llem_plan *p, size_t run, const struct llem_value *tree,
+                        struct llem_arena *a)
+{
+    char slug[128];
+
+    llem_slug(slug, sizeof(slug), llem_str_at(tree, "task.model", "model"));
+    return llem_arena_printf(a, "%03zu_c%u_%s-%s_%.8s", run + 1, p->runs[run].cycle + 1, slug,
+                             llem_str_at(tree, "engine", "transformers"),
+                             p->cells[p->runs[run].cell].hash);
+}
+
+static struct llem_value *experiment_json(const struct llem_plan *p, size_t i,
+                                          const struct llem_value *tree, struct llem_arena *a)
+{
+    const struct llem_planned *cell = &p->cells[i];
+    size_t first = p->groups[cell->group].first;
+    struct llem_value *v = llem_map(a);
+    char resolved[65];
+
+    llem_config_resolved_hash(p->sweep->schema, tree, resolved);
+    llem_set(a, v, "number", llem_int(a, (int64_t)i + 1));
+    llem_set(a, v, "engine", llem_string(a, llem_str_at(tree, "engine", "transformers")));
+    llem_set(a, v, "model", llem_string(a, llem_str_at(tree, "task.model", "")));
+    llem_set(a, v, "differs_by", llem_string(a, llem_sweep_label(p->sweep, i, a)));
+    llem_set(a, v, "measurement_config_hash", llem_string(a, cell->hash));
+    llem_set(a, v, "resolved_config_hash", llem_string(a, resolved));
+    llem_set(a, v, "same_as", first == i ? llem_null(a) : llem_int(a, (int64_t)first + 1));
+    return v;
+}
+
+static struct llem_value *counts_json(const struct llem_plan *p, struct llem_arena *a)
+{
+    struct llem_value *v = llem_map(a);
+
+    llem_set(a, v, "declared", llem_int(a, (int64_t)p->sweep->count));
+    llem_set(a, v, "invalid", llem_int(a, (int64_t)p->n_invalid));
+    llem_set(a, v, "merged", llem_int(a, (int64_t)(p->n_valid - p->n_chosen)));
+    llem_set(a, v, "experiments", llem_int(a, (int64_t)p->n_chosen));
+    llem_set(a, v, "cycles", llem_int(a, (int64_t)p->n_cycles));
+    llem_set(a, v, "runs", llem_int(a, (int64_t)p->n_runs));
+    return v;
+}
+
+char *llem_plan_json(const llem_plan *p)
+{
+    struct llem_arena arena = LLEM_ARENA_INIT, *a = &arena;
+    struct llem_buf text = LLEM_BUF_INIT(SIZE_MAX / 2);
+    struct llem_value *v = llem_map(a), *experiments = llem_list(a), *skipped = llem_list(a);
+    struct llem_value *runs = llem_list(a);
+    char *json;
+
+    llem_set(a, v, "version", llem_int(a, 1));
+    llem_set(a, v, "study_name", llem_copy(a, llem_get(p->sweep->output, "study_name")));
+    llem_set(a, v, "study_design_hash", llem_string(a, p->design_hash));
+    llem_set(a, v, "execution", llem_copy(a, llem_get(p->sweep->study, "study_execution")));
+    llem_set(a, v, "counts", counts_json(p, a));
+    llem_set(a, v, "pauses_s", llem_real(a, p->pauses_s));
+    for (size_t i = 0; i < p->sweep->count && !a->oom; i++) {
+        struct llem_arena own = LLEM_ARENA_INIT;
+        const char *errors;
+        const struct llem_value *tree = llem_sweep_cell(p->sweep, i, &own, &errors);
+
+        if (!tree) {
+            a->oom = true;
+        } else if (p->cells[i].errors) {
+            struct llem_value *skip = llem_map(a);
+
+            llem_set(a, skip, "number", llem_int(a, (int64_t)i + 1));
+            llem_set(a, skip, "engine", llem_string(a, llem_str_at(tree, "engine", "?")));
+            llem_set(a, skip, "differs_by", llem_string(a, llem_sweep_label(p->sweep, i, a)));
+            llem_set(a, skip, "reason", llem_string(a, p->cells[i].errors));
+            llem_append(a, skipped, skip);
+        } else {
+            llem_append(a, experiments, experiment_json(p, i, tree, a));
+        }
+        llem_arena_done(&own);
+    }
+    for (size_t i = 0; i < p->n_runs && !a->oom; i++) {
+        struct llem_arena own = LLEM_ARENA_INIT;
+        struct llem_value *run = llem_map(a);
+        const char *errors;
+        const struct llem_value *tree = llem_sweep_cell(p->sweep, p->runs[i].cell, &own, &errors);
+
+        if (tree)
+            llem_set(a, run, "dir", llem_string(a, llem_plan_run_dir(p, i, tree, &own)));
+        llem_set(a, run, "experiment", llem_int(a, (int64_t)p->runs[i].cell + 1));
+        llem_set(a, run, "cycle", llem_int(a, (int64_t)p->runs[i].cycle + 1));
+        llem_append(a, runs, run);
+        a->oom = a->oom || own.oom || !tree;
+        llem_arena_done(&own);
+    }
+    llem_set(a, v, "experiments", experiments);
+    llem_set(a, v, "skipped", skipped);
+    llem_set(a, v, "runs", runs);
+    llem_json_dump(&text, v, LLEM_JSON_PRETTY);
+    json = a->oom ? NULL : llem_buf_take(&text);
+    llem_buf_done(&text);
+    llem_arena_done(a);
+    return json;
 }

@@ -7,6 +7,7 @@
 #define LLEM_STUDY_PLAN_H
 
 #include "lib/config/config.h"
+#include "llem/study.h"
 
 /* One declared experiment, by its number in the sweep. */
 struct llem_planned {
@@ -36,13 +37,19 @@ struct llem_plan {
     bool deduplicate; /* one run a group, else one a valid cell */
     struct llem_plan_run *runs;
     size_t n_runs, n_cycles;
+    double experiment_gap_s, cycle_gap_s, pauses_s; /* pauses_s: all of them together */
     char design_hash[17]; /* study_design_hash: of what runs, before cycles */
 };
 
 /* Takes the sweep, whatever is returned. No valid experiment at all is an error, whose sentence is
  * the first reasons. */
 llem_errcode llem_plan_make(struct llem_plan **out, struct llem_sweep *sweep, llem_error *err);
-void llem_plan_free(struct llem_plan *p);
+
+/* The name of a run's directory in the study's, in the arena. tree: of its cell. */
+char *llem_plan_run_dir(const struct llem_plan *p, size_t run, const struct llem_value *tree,
+                        struct llem_arena *a);
+/* The pause before a run. */
+double llem_plan_gap_s(const struct llem_plan *p, size_t run);
 
 /* The order of n experiments over cycles (reference, section 3.8), as places 0..n-1, n * cycles of
  * them. order: as in study_execution.experiment_order. */

@@ -29,7 +29,7 @@ serve_hub
 # Blocks and `inline` ones that begin with llem; comments of blocks go.
 sed -nE 's/^    (llem .*)$/\1/p' "$root/README.md" "$root"/docs/*.md >"$tmp/lines"
 cat "$root/README.md" "$root"/docs/*.md | tr '\n' ' ' | grep -oE '`llem [^`]*`' | tr -d '`' >>"$tmp/lines"
-for name in run measure show verify fetch config check-engine help; do
+for name in run plan measure show verify fetch config check-engine help; do
     llem help $name | sed -nE '/^Examples:/,$ s/^    (llem .*)$/\1/p'
 done >>"$tmp/lines"
 sed -E 's/ {2,}.*//; s/ +# .*//' "$tmp/lines" | sort -u >"$tmp/commands"
@@ -41,7 +41,8 @@ while read -r line; do
     "llem experiment DIR") skip "exits with 0" "the runner starts it"; continue ;;
     *--gpus*) skip "exits with 0" "needs two GPUs"; continue ;;
     *" --for") line="$line 30" ;; # the option's name only
-    "llem fetch --format=json") line="$line CONFIG" ;;
+    "llem fetch --format=json" | "llem plan --format=json") line="$line CONFIG" ;;
+    *" STUDY"*) line=$(echo "$line" | sed s/STUDY/study.yaml/) ;;
     *"| jq"*) command -v jq >/dev/null || { skip "exits with 0" "jq is not here"; continue; } ;;
     esac
     set -- $line

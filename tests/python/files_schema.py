@@ -44,6 +44,7 @@ SECTIONS = {
     "progress": ["Progress"],
     "machine": ["llem config --format=json"],
     "fetch": ["llem fetch --format=json"],
+    "study-plan": ["llem plan --format=json"],
 }
 IN_A_STUDY = ["claim", "experiment", "manifest", "plan", "recording", "resolution", "status"]
 IN_A_MEASUREMENT = ["claim", "experiment", "recording", "status"]
@@ -272,6 +273,34 @@ def test_the_machine_is_described_as_the_schema_says():
             assert fake == {"LLEM_DATACENTER_PUE": False, "LLEM_SYSFS": True}, fake
 
 
+def test_a_study_is_planned_as_the_schema_says():
+    with tempfile.TemporaryDirectory(prefix="llem-files-") as tmp:
+        study = pathlib.Path(tmp) / "study.yaml"
+        study.write_text(
+            "task: {model: m}\nstudy_name: s\nsweep: {cpu.dtype: [float32, bfloat16, none], "
+            "cpu.batch_size: [1, 2]}\nexperiments:\n- engine: cpu\n"
+            "  cpu: {batch_size: 2, dtype: float32}\n"
+        )
+        run = subprocess.run(
+            [BUILD / "llem", "plan", study, "--format=json"],
+            env=environment(pathlib.Path(tmp)),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        document = json.loads(run.stdout)
+        bad = errors("study-plan", document)
+        assert not bad, bad
+        assert not out_of_order(SCHEMAS["study-plan"], document)
+        counts = document["counts"]
+        assert counts["declared"] == counts["invalid"] + counts["merged"] + counts["experiments"]
+        assert (counts["declared"], counts["invalid"], counts["merged"]) == (7, 2, 1), counts
+        assert len(document["runs"]) == counts["runs"] == 3 * counts["experiments"]
+        assert len({r["dir"] for r in document["runs"]}) == counts["runs"]
+        for path, broken in damaged("study-plan", document):
+            assert errors("study-plan", broken), path
+
+
 def damaged(name: str, document: dict):
     """The document without each of its required keys in turn, down to the last."""
 
@@ -296,7 +325,7 @@ def damaged(name: str, document: dict):
 
 def test_files_with_a_key_less_or_a_key_more_are_refused():
     for name in SECTIONS:
-        if name in ("progress", "machine", "fetch"):
+        if name in ("progress", "machine", "fetch", "study-plan"):
             continue
         document = completed().named(name)
         count = 0

@@ -95,8 +95,11 @@ static void add_table(struct fixture *f, struct llem_buf *b, const char *name)
         llem_buf_adds(b, "| preset | `<engine>.sampling` |\n| --- | --- |\n");
         for (size_t i = 0; i < LLEM_COUNT(presets); i++)
             llem_buf_addf(b, "| `%s` | `%s` |\n", presets[i], llem__preset(presets[i]));
-    } else if (strcmp(name, "user") == 0) {
-        assert_int_equal(llem__schema_of(&user, llem__user_rows, &f->err), LLEM_OK);
+    } else if (strcmp(name, "user") == 0 || strcmp(name, "study") == 0) {
+        assert_int_equal(
+            llem__schema_of(&user, strcmp(name, "user") == 0 ? llem__user_rows : llem_study_rows,
+                            &f->err),
+            LLEM_OK);
         rows = llem_schema_rows(user, &count);
         add_rows(b, rows, count, NULL, NULL);
         llem_schema_free(user);
@@ -130,7 +133,7 @@ static void the_tables_of_the_page_are_those_of_the_rows(void **state)
         p = stop;
     }
     llem_buf_adds(&want, p);
-    assert_int_equal(tables, 8);
+    assert_int_equal(tables, 9);
     if (getenv("LLEM_TEST_UPDATE"))
         assert_int_equal(llem_file_write(path, want.data, want.len, &f->err), LLEM_OK);
     else
@@ -179,6 +182,43 @@ static void the_example_of_the_page_loads(void **state)
     llem_buf_done(&yaml);
 }
 
+static void the_study_of_the_page_expands(void **state)
+{
+    struct fixture *f = *state;
+    struct llem_buf page = LLEM_BUF_INIT(1 << 20), yaml = LLEM_BUF_INIT(1 << 16);
+    const struct llem_schema *schema;
+    struct llem_sweep *s;
+    char path[512];
+    const char *p;
+
+    snprintf(path, sizeof(path), "%s/docs/configuration.md", source_dir());
+    assert_int_equal(llem_file_read(&page, path, &f->err), LLEM_OK);
+    p = strstr(page.data, "    study_name:");
+    assert_non_null(p);
+    while (strncmp(p, "    ", 4) == 0) {
+        size_t len = strcspn(p, "\n") + 1;
+        llem_buf_add(&yaml, p + 4, len - 4);
+        p += len;
+    }
+    put(f, "common.yaml", "task: {random_seed: 7}\n");
+    assert_int_equal(llem_ctx_schema(f->ctx, &schema, &f->err), LLEM_OK);
+    if (llem_sweep_load(&s, f->ctx, schema, put(f, "study.yaml", yaml.data), NULL, 0, &f->err) < 0)
+        fail_msg("refused: %s", f->err.msg);
+    /* 3 alternatives, 2 types, 2 lengths; 2 types, 2 lengths; one explicit. */
+    assert_int_equal(s->count, 3 * 2 * 2 + 2 * 2 + 1);
+    for (size_t i = 0; i < s->count; i++) {
+        const char *errors;
+        const struct llem_value *tree = llem_sweep_cell(s, i, &f->a, &errors);
+
+        if (errors)
+            fail_msg("%s", errors);
+        assert_int_equal(llem_int_at(tree, "task.random_seed", 0), 7);
+    }
+    llem_sweep_free(s);
+    llem_buf_done(&page);
+    llem_buf_done(&yaml);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +226,7 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(the_json_schema_is_the_one_of_the_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(the_example_of_the_page_loads, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_study_of_the_page_expands, setup, teardown),
     };
 
     return cmocka_run_group_tests_name("docs", tests, NULL, NULL);

@@ -160,23 +160,24 @@ static void examples_of_the_original_give_their_cells(void **state)
         { "13",
           M "sweep:\n  " DTYPE2("transformers") "\nexperiments: [{transformers: {batch_size: "
                                                 "32}}]\n",
-          "transformers dtype=float16; transformers dtype=bfloat16; transformers", NULL },
+          "transformers dtype=float16; transformers dtype=bfloat16; transformers batch_size=32",
+          NULL },
         { "15", M "sweep: {tensorrt.quant_config.quant_algo: [INT8, INVALID_VALUE]}\n",
-          "tensorrt quant_algo=INT8; tensorrt !", NULL },
+          "tensorrt quant_algo=INT8; tensorrt quant_algo=INVALID_VALUE !", NULL },
         { "16",
           M "tensorrt: {max_input_len: 512}\nexperiments:\n- {engine: transformers}\n"
             "- {engine: transformers, vllm: {dtype: float16}}\n",
-          "transformers; transformers !", NULL },
+          "transformers; transformers dtype=float16 !", NULL },
         { "17",
           M "experiments:\n- {engine: vllm, transformers: {batch_size: 1}}\n"
             "- {engine: transformers, vllm: {dtype: float16}}\n",
-          "vllm !; transformers !", NULL },
+          "vllm batch_size=1 !; transformers dtype=float16 !", NULL },
         { "18", "study_name: x\nsweep: {}\n", "transformers !", NULL },
         /* Nobody asked for the experiment without changes (defect 8.2, 1). */
         { "23",
           M "experiments:\n- {transformers: {batch_size: 2}}\n- {transformers: {batch_size: "
             "4}}\n",
-          "transformers; transformers", NULL },
+          "transformers batch_size=2; transformers batch_size=4", NULL },
         { "24", M "engine: vllm\nsweep: {transformers.batch_size: [1, 2]}\n", NULL,
           "study.yaml:3:9: sweep.transformers.batch_size is about the engine transformers, which "
           "this study does not run; add it to engine or remove the axis" },
@@ -195,7 +196,7 @@ static void examples_of_the_original_give_their_cells(void **state)
           "study.yaml:2:9: sweep.transformers.batch_size has no values, so nothing would run" },
         { "30",
           "task: {model: m, dataset: {n_prompts: 75}}\nexperiments: [{task: {random_seed: 7}}]\n",
-          "transformers", NULL },
+          "transformers random_seed=7", NULL },
         { "31", M "sweep: {measurement.warmup.n_warmup: [1, 5, 10]}\n",
           "transformers n_warmup=1; transformers n_warmup=5; transformers n_warmup=10", NULL },
     };

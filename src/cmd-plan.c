@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * llem plan: what a study would run, without running it.
+ */
+#include <jansson.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/cmd.h"
+
+enum { ROWS = 40, REASONS = 5 };
+
+struct args {
+    struct settings settings;
+    const char *format;
+    int json, no_gaps, no_dedup, verbose;
+};
+
+/* clang-format off */
+static const struct opt options[] = {
+    SETTING_OPTIONS(struct args),
+    { 0, "cycles", OPT_SETTING, 0, offsetof(struct args, settings), "N", .path = "study_execution.n_cycles",
+      .help = "how often each experiment runs; 3 unless the study says otherwise" },
+    { 0, "order", OPT_SETTING, OPT_LITERAL, offsetof(struct args, settings), "ORDER",
+      .path = "study_execution.experiment_order",
+      .help = "sequential, interleave, shuffle, reverse or latin_square; shuffle unless the study says otherwise" },
+    { 0, "no-gaps", OPT_FLAG, 0, offsetof(struct args, no_gaps), .help = "no pauses between experiments and cycles" },
+    { 0, "no-dedup", OPT_FLAG, 0, offsetof(struct args, no_dedup),
+      .help = "run each experiment, also those that do the same as another" },
+    { 'f', "format", OPT_CHOICE, 0, offsetof(struct args, format), "FORMAT", .choices = "table|json",
+      .help = "how to print it; json has everything" },
+    { 0, "json", OPT_FLAG, 0, offsetof(struct args, json), .help = "the same as --format=json" },
+    { 'v', "verbose", OPT_COUNT, 0, offsetof(struct args, verbose), .help = "list the runs in their order, and everything whole" },
+    { .name = NULL },
+};
+/* clang-format on */
+
+static const char *text_of(const json_t *map, const char *key)
+{
+    const char *s = json_string_value(json_object_get(map, key));
+
+    return s ? s : "";
+}
+
+static long long number_of(const json_t *map, const char *key)
+{
+    return json_integer_value(json_object_get(map, key));
+}
+
+static void plural(long long n, const char *one, const char *many)
+{
+    printf("%lld %s", n, n == 1 ? one : many);
+}
+
+static void print_pauses(double seconds)
+{
+    long long s = (long long)(seconds + 0.5);
+
+    if (s >= 3600)
+        printf("Pauses between them take %lldh %02lldm.\n", s / 3600, s / 60 % 60);
+    else if (s >= 60)
+        printf("Pauses between them take %lldm %02llds.\n", s / 60, s % 60);
+    else if (s)
+        printf("Pauses between them take %llds.\n", s);
+}
+
+static void print_funnel(const struct app *app, const json_t *plan)
+{
+    const json_t *counts = json_object_get(plan, "counts"),
+                 *execution = json_object_get(plan, "execution");
+    long long cycles = number_of(counts, "cycles"), runs = number_of(counts, "runs");
+
+    fputs("  ", stdout);
+    plural(number_of(counts, "declared"), "experiment declared\n", "experiments declared\n");
+    if (number_of(counts, "invalid"))
+        printf("  %lld invalid, skipped\n", number_of(counts, "invalid"));
+    if (number_of(counts, "merged"))
+        printf("  %lld that do the same as another, merged with it\n", number_of(counts, "merged"));
+    fputs("  ", stdout);
+    fputs(app->out.color.bold, stdout);
+    plural(number_of(counts, "experiments"), "experiment", "experiments");
+    printf("%s to run", app->out.color.reset);
+    if (cycles > 1)
+        printf(" in %lld cycles, %s: %lld runs", cycles, text_of(execution, "experiment_order"),
+               runs);
+    fputs("\n", stdout);
+    fputs("  ", stdout);
+    print_pauses(json_number_value(json_object_get(plan, "pauses_s")));
+}
+
+/* The engine stands in a column of its own, so its name before each setting says nothing. */
+static void print_label(const char *label, const char *engine)
+{
+    size_t len = strlen(engine);
+
+    while (*label) {
+        const char *end = strstr(label, ", ");
+        size_t n = end ? (size_t)(end - label) + 2 : strlen(label);
+        size_t skip = strncmp(label, engine, len) == 0 && label[len] == '.' ? len + 1 : 0;
+        char *part = strndup(label + skip, n - skip);
+
+        text_print(stdout, part ? part : "");
+        free(part);
+        label += n;
+    }
+}
+
+static void print_experiment(const json_t *x)
+{
+    printf("  %5lld  %-12s  ", number_of(x, "number"), text_of(x, "engine"));
+    print_label(*text_of(x, "differs_by") ? text_of(x, "differs_by") : text_of(x, "model"),
+                text_of(x, "engine"));
+    if (number_of(x, "same_as"))
+        printf("  (as %lld)", number_of(x, "same_as"));
+    fputc('\n', stdout);
+}
+
+static void more(size_t n)
+{
+    if (n)
+        printf("         ... and %zu more; -v lists all\n", n);
+}
+
+static void print_skipped(const json_t *skipped, bool all)
+{
+    const char *last = "";
+    size_t shown = 0, i;
+
+    for (i = 0; i < json_array_size(skipped) && (all || shown < REASONS); i++) {
+        const json_t *x = json_array_get(skipped, i);
+
+        if (!all && strcmp(last, text_of(x, "reason")) == 0)
+            continue;
+        last = text_of(x, "reason");
+        if (!shown++)
+            fputs("\nSkipped, because invalid:\n", stdout);
+        print_experiment(x);
+        for (const char *line = last; *line;) {
+            size_t len = strcspn(line, "\n");
+            char *copy = strndup(line, len);
+
+            fputs("         ", stdout);
+            text_print(stdout, copy ? copy : "");
+            fputc('\n', stdout);
+            free(copy);
+            line += len + (line[len] == '\n');
+        }
+    }
+    if (!all && json_array_size(skipped) > i)
+        more(json_array_size(skipped) - i);
+}
+
+static void print_plan(const struct app *app, const json_t *plan, bool all)
+{
+    const json_t *experiments = json_object_get(plan, "experiments"),
+                 *runs = json_object_get(plan, "runs");
+    size_t n = json_array_size(experiments), rows = all || n <= ROWS ? n : ROWS;
+
+    print_funnel(app, plan);
+    fputs("\n", stdout);
+    for (size_t i = 0; i < rows; i++)
+        print_experiment(json_array_get(experiments, i));
+    more(n - rows);
+    print_skipped(json_object_get(plan, "skipped"), all);
+    for (size_t i = 0; all && i < json_array_size(runs); i++) {
+        if (i == 0)
+            fputs("\nRuns:\n", stdout);
+        fputs("  ", stdout);
+        text_print(stdout, text_of(json_array_get(runs, i), "dir"));
+        fputc('\n', stdout);
+    }
+}
+
+static bool add(struct settings *s, const char *path, const char *value, const char *origin,
+                int weak)
+{
+    llem_setting *items = realloc(s->items, (s->count + 1) * sizeof(*items));
+
+    if (!items)
+        return false;
+    s->items = items;
+    s->items[s->count++] =
+        (llem_setting){ .path = path, .value = value, .origin = origin, .weak = weak };
+    return true;
+}
+
+static int run(struct app *app, void *p)
+{
+    struct args *args = p;
+    bool json = args->json || (args->format && strcmp(args->format, "json") == 0), ok = true;
+    struct settings *s = &args->settings;
+    llem_plan *plan = NULL;
+    llem_error err = { 0 };
+    llem_ctx *ctx;
+    char *text;
+    int code = EXIT_DONE;
+
+    if (app->parse.n_rest > 1)
+        return complain_usage(app, "one study at a time: '%s' is one too many", app->parse.rest[1]);
+    if (!app->parse.n_rest && !s->count)
+        return complain_usage(app, "which study? Give its file");
+    /* What the command line does unless the study says otherwise. */
+    ok = add(s, "study_execution.n_cycles", "3", "llem", 1) &&
+         add(s, "study_execution.experiment_order", "shuffle", "llem", 1);
+    if (args->no_gaps)
+        ok = ok && add(s, "study_execution.experiment_gap_seconds", "0", "--no-gaps", 0) &&
+             add(s, "study_execution.cycle_gap_seconds", "0", "--no-gaps", 0);
+    if (args->no_dedup)
+        ok = ok && add(s, "study_execution.deduplicate_equivalent", "false", "--no-dedup", 0);
+    if (!ok)
+        return complain("out of memory");
+    app->log_level = LLEM_LOG_WARNING + args->verbose;
+    ctx = make_context(app);
+    if (!ctx)
+        return EXIT_FAILED;
+    if (llem_plan_study(&plan, ctx, app->parse.rest[0], s->items, s->count, &err) < 0) {
+        code = complain_error(app, ctx, &err);
+    } else {
+        text = llem_plan_json(plan);
+        json_t *tree = text && !json ? json_loads(text, 0, NULL) : NULL;
+
+        if (!text || (!json && !tree))
+            code = complain("out of memory");
+        else if (json)
+            printf("%s\n", text);
+        else
+            print_plan(app, tree, args->verbose > 0);
+        json_decref(tree);
+        free(text);
+    }
+    llem_plan_free(plan);
+    llem_ctx_free(ctx);
+    return code;
+}
+
+const struct cmd cmd_plan = {
+    .name = "plan",
+    .summary = "show what a study would run, without running it",
+    .usage = "[OPTIONS] STUDY\n[OPTIONS] -m MODEL",
+    .description =
+        "Expands the study's axes, groups and explicit experiments, checks each, merges those that "
+        "do the same, and shows what is left, in how many cycles and which order. Nothing is "
+        "started and nothing is written. Options stand above the file and reach every "
+        "experiment.\n"
+        "Running studies is not part of this version yet.",
+    .examples = "llem plan study.yaml\n"
+                "# All of it, for programs\n"
+                "llem plan study.yaml --json",
+    .options = options,
+    .args_size = sizeof(struct args),
+    .run = run,
+};

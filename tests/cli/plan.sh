@@ -1,0 +1,97 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# llem plan: a study as it would run, for people and for programs, and what is wrong with one.
+. "$(dirname "$0")/tap.sh"
+
+cat >study.yaml <<'END'
+task: {model: gpt2, dataset: {source: builtin}}
+engine: [transformers, vllm]
+sweep:
+  transformers.dtype: [float16, float32]
+  transformers.attn_implementation: [sdpa, flash_attention_2]
+  vllm.dtype: [float16, half]
+experiments:
+- {engine: vllm, task: {dataset: {n_prompts: 7}}}
+- {engine: vllm, task: {dataset: {n_prompts: 7}}, vllm: {}}
+study_execution: {experiment_order: interleave}
+END
+
+say "a study"
+run llem plan study.yaml
+exits 0
+quiet
+golden plan.txt
+check "nothing is written" test "$(ls)" = study.yaml
+
+say "as JSON"
+run llem plan study.yaml --json
+exits 0
+quiet
+json_is "$tmp/out" "d['counts']" \
+    "{'declared': 8, 'invalid': 2, 'merged': 1, 'experiments': 5, 'cycles': 3, 'runs': 15}"
+json_is "$tmp/out" "[x['number'] for x in d['skipped']]" "[4, 6]"
+json_is "$tmp/out" "[r['experiment'] for r in d['runs']][:6]" "[1, 2, 3, 5, 7, 1]"
+check "the last directory" grep -q '"dir": "015_c3_gpt2-vllm_[0-9a-f]*"' "$tmp/out"
+json_is "$tmp/out" "d['pauses_s']" "$((12 * 60 + 2 * 300)).0"
+
+say "the order of runs"
+run llem plan study.yaml -v --cycles 1
+exits 0
+prints '^  001_c1_gpt2-transformers_[0-9a-f]{8}$'
+prints '^  5 experiments to run$'
+
+say "flags"
+run llem plan study.yaml --json --cycles 2 --order reverse --no-gaps --no-dedup -m other -n 3
+exits 0
+json_is "$tmp/out" "(d['counts']['runs'], d['counts']['merged'], d['pauses_s'])" "(12, 0, 0.0)"
+json_is "$tmp/out" "{x['model'] for x in d['experiments']}" "{'other'}"
+json_is "$tmp/out" "d['execution']['experiment_order']" "reverse"
+run llem plan study.yaml -e vllm --json
+exits 0
+json_is "$tmp/out" "{x['engine'] for x in d['experiments']}" "{'vllm'}"
+run llem plan study.yaml --order sideways
+exits 2
+complains "^llem: --order: study_execution.experiment_order must be sequential, interleave, shuffle, reverse or latin_square, but is \"sideways\"\$"
+run llem plan study.yaml --cycles 0
+exits 2
+complains "^llem: --cycles: study_execution.n_cycles must be at least 1, but is 0\$"
+
+say "one experiment is a study of one"
+printf 'task: {model: gpt2}\nengine: cpu\n' >one.yaml
+run llem plan one.yaml
+exits 0
+prints '^  1 experiment to run in 3 cycles, shuffle: 3 runs$'
+run llem plan -m gpt2 -e cpu --cycles 1
+exits 0
+prints '^  1 experiment to run$'
+
+say "nothing that can run"
+sed -i 's/float16/half/g; s/float32/single/' study.yaml
+sed -i '/^experiments/,/^-/d' study.yaml
+sed -i '/^- /d' study.yaml
+run llem plan study.yaml
+exits 2
+silent
+complains 'there is nothing to run: all 6 experiments are invalid'
+complains 'study.yaml:4:24: transformers.dtype must be float32, float16 or bfloat16, but is "half"'
+
+say "mistakes"
+run llem plan
+exits 2
+complains "which study"
+run llem plan no.yaml
+exits 2
+complains "no.yaml"
+printf 'task: {model: gpt2}\nswep: {cpu.threads: [1, 2]}\nsweep: {}\n' >slip.yaml
+run llem plan slip.yaml
+exits 2
+complains '^llem: slip.yaml:2:1: unknown key "swep"'
+printf 'task: {model: gpt2}\nsweep: {cpu.thread: [1, 2]}\n' >slip.yaml
+run llem plan slip.yaml
+exits 2
+complains 'slip.yaml:2:[0-9]+: unknown key "thread" in cpu; did you mean "threads"\?'
+run llem plan a.yaml b.yaml
+exits 2
+complains "one too many"
+done_testing
