@@ -265,7 +265,7 @@ static llem_errcode out_of_memory(const struct llem_parquet *p, llem_error *err)
 
 static llem_errcode unreadable(const struct llem_parquet *p, llem_error *err)
 {
-    return llem_hint(err,
+    return llem_hint(err, LLEM_ECORRUPT,
                      "write it anew: python3 -c \"import pyarrow.parquet as p; "
                      "p.write_table(p.read_table('%s'), 'new.parquet', compression='zstd')\"",
                      p->name);

@@ -121,7 +121,7 @@ static llem_errcode start(struct run *run, llem_error *err)
         env[n_env++] = llem_arena_printf(&a, "LLEM_LOG_LEVEL=%s", levels[r->log_level]);
     rc = llem_process_start(&run->process, &opts, err);
     if (rc < 0)
-        llem_hint(err, "Set LLEM_PROGRAM to the program that belongs to the library.");
+        llem_hint(err, rc, "Set LLEM_PROGRAM to the program that belongs to the library.");
     llem_arena_done(&a);
     return rc;
 }
