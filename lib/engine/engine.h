@@ -15,6 +15,7 @@
 
 #include "lib/base/ctx.h"
 #include "lib/base/value.h"
+#include "llem/engine.h"
 
 struct llem_engine_info;
 
@@ -30,7 +31,8 @@ struct llem_engine_args {
                                                                         fraction is -1 if unknown */
     void *progress_user;
     const struct llem_engine_info *info; /* of engines that are a folder with a worker; else NULL */
-    int log_fd; /* where what such a worker prints on standard error goes; 0 = nowhere */
+    const void *user; /* of llem_engine_callbacks: its llem_engine_table; else NULL */
+    int log_fd;       /* where what such a worker prints on standard error goes; 0 = nowhere */
 };
 
 /* Which prompts, how often, whether to stream. */
@@ -136,5 +138,7 @@ int64_t llem_engine_output_unknown(void *self);
 
 extern const struct llem_engine_class llem_engine_cpu;
 extern const struct llem_engine_class llem_engine_test;
+/* Over a table of the caller's; its name is to be set. */
+extern const struct llem_engine_class llem_engine_callbacks;
 
 #endif

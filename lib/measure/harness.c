@@ -32,6 +32,8 @@ llem_errcode llem_harness_sleep_until(struct llem_harness *h, int64_t t_ns, llem
     while (now < t_ns) {
         if (llem_harness_canceled(h))
             return llem_fail(err, LLEM_ECANCELED, "cancelled during step '%s'", h->step);
+        if (h->m->idle)
+            h->m->idle(h->m->event_user);
         h->clock->sleep_until_ns(h->clock->self,
                                  t_ns - now > 50 * LLEM_MS ? now + 50 * LLEM_MS : t_ns);
         now = llem_now_ns(h->clock);
@@ -318,6 +320,7 @@ static llem_errcode step_preflight(struct llem_harness *h, llem_error *err)
         .progress = engine_progress,
         .progress_user = h,
         .info = h->m->engine_info,
+        .user = h->m->engine_user,
         .log_fd = h->m->worker_log_fd,
     };
     const struct llem_value *problems;

@@ -17,11 +17,13 @@ struct llem_measurement {
     const struct llem_value *experiment; /* experiment.json (docs/formats.md) */
     const struct llem_engine_class *engine;
     const struct llem_engine_info *engine_info; /* of an engine with a worker; else NULL */
+    const void *engine_user;                    /* what the engine is made with; NULL */
     int worker_log_fd;        /* where the worker's standard error goes; 0 = nowhere */
     const atomic_int *cancel; /* not 0: stop at the next step, clean up, LLEM_ECANCELED */
     void (*event)(void *user,
                   const llem_event *e); /* never called inside the window, but for the live
                                            line (LLEM_EVENT_LIVE) from the sampler thread */
+    void (*idle)(void *user); /* twenty times a second while it waits, in its thread; NULL */
     void *event_user;
     /* The samplers to use, best first, ending with NULL; NULL = llem_samplers. */
     const struct llem_sampler_class *const *samplers;

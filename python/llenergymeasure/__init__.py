@@ -21,6 +21,7 @@ _llem.check()
 if TYPE_CHECKING:
     from llenergymeasure.api import run_experiment, run_study
     from llenergymeasure.config import ExperimentConfig
+    from llenergymeasure.engine import EnginePlugin, InferenceOutput
     from llenergymeasure.exceptions import (
         ConfigError,
         EngineError,
@@ -43,6 +44,8 @@ _PLACES = {
     "StudyConfig": "study",
     "StudyResult": "study",
     "ProgressCallback": "progress",
+    "EnginePlugin": "engine",
+    "InferenceOutput": "engine",
     "ConfigError": "exceptions",
     "EngineError": "exceptions",
     "ExperimentError": "exceptions",
@@ -53,9 +56,11 @@ _PLACES = {
 __all__ = [
     "ConfigError",
     "EngineError",
+    "EnginePlugin",
     "ExperimentConfig",
     "ExperimentError",
     "ExperimentResult",
+    "InferenceOutput",
     "LLEMError",
     "PreFlightError",
     "ProgressCallback",

@@ -27,7 +27,7 @@ from llenergymeasure.exceptions import (
 )
 
 # llem_errcode by what the caller can do about it; others are an ExperimentError.
-CANCELED = -7
+PLUGIN, CANCELED = -6, -7
 _CLASSES: dict[int, type[LLEMError]] = {
     -1: ConfigError,
     -4: ConfigError,

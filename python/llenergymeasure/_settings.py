@@ -56,7 +56,7 @@ class DatasetConfig(Section):
     llem_path: ClassVar[str] = "task.dataset"
 
     source: str = "aienergyscore"
-    """builtin, random, aienergyscore, or a .jsonl, .json, .txt or .csv file"""
+    """builtin, random, aienergyscore, or a .jsonl, .json, .txt, .csv or .parquet file"""
     n_prompts: int = 100
     """how many prompts; the dataset must hold that many"""
     order: Literal["interleaved", "grouped", "shuffled"] = "interleaved"

@@ -15,6 +15,7 @@ from llenergymeasure.progress import tell
 from llenergymeasure.results import ExperimentResult, taken
 
 if TYPE_CHECKING:
+    from llenergymeasure.engine import EnginePlugin
     from llenergymeasure.progress import ProgressCallback
     from llenergymeasure.study import StudyConfig, StudyResult
 
@@ -36,7 +37,7 @@ def run_experiment(
     config: str | Path | ExperimentConfig | None = None,
     *,
     model: str | None = None,
-    engine: str | None = None,
+    engine: str | EnginePlugin | None = None,
     n_prompts: int = 100,
     dataset: str = "aienergyscore",
     skip_preflight: bool = False,
@@ -54,7 +55,8 @@ def run_experiment(
     Args:
         config: a YAML or JSON file, or an ExperimentConfig; None with `model`.
         model: hub id or directory of the model.
-        engine: name of the engine; None for transformers.
+        engine: name of the engine, None for transformers; or an object with the methods of
+            EnginePlugin, which then runs in this process and thread, with any of the three forms.
         n_prompts: how many prompts (with `model` only).
         dataset: where they are from (with `model` only).
         skip_preflight: do not ask the engine whether the hardware suffices.
@@ -71,6 +73,11 @@ def run_experiment(
         EngineError: the engine failed.
         ExperimentError: it ended without a result for another reason.
     """
+    if engine is not None and not isinstance(engine, str):
+        from llenergymeasure.engine import run
+
+        wanted = _experiment(config, model, None, n_prompts, dataset, kwargs)
+        return run(engine, wanted, skip_preflight, progress, output_dir)
     wanted = _experiment(config, model, engine, n_prompts, dataset, kwargs)
     with c.context() as ctx:
         made = (parsed(ctx, wanted) if isinstance(wanted, ExperimentConfig)

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * An experiment in this process, with an engine of the caller's: the study's directory and the
+ * harness, in the calling thread.
+ */
+#include <string.h>
+
+#include "lib/base/file.h"
+#include "lib/base/json.h"
+#include "lib/measure/measure.h"
+#include "lib/study/study.h"
+
+enum { EXPERIMENT_MAX = 64 << 20 };
+
+/* The sampler's thread has its own line, which is nobody's here: the caller may not be called from
+ * it. */
+static void on_event(void *user, const llem_event *e)
+{
+    const llem_engine_run *run = user;
+
+    if (run->progress && e->type != LLEM_EVENT_LIVE)
+        run->progress(run->progress_user, e);
+}
+
+static void on_idle(void *user)
+{
+    const llem_engine_run *run = user;
+
+    if (run->idle)
+        run->idle(run->progress_user);
+}
+
+static llem_errcode read_args(llem_engine_run *to, const llem_engine_run *from, llem_error *err)
+{
+    const llem_engine_table *t;
+
+    memset(to, 0, sizeof(*to));
+    if (!from || from->size < sizeof(from->size) || from->size > sizeof(*to))
+        return llem_fail(err, LLEM_EINVAL, "llem_engine_run.size must be sizeof(llem_engine_run)");
+    memcpy(to, from, from->size);
+    t = to->engine;
+    if (!to->config || !t || t->size != sizeof(*t) || !t->name || !t->load_model ||
+        !t->run_inference)
+        return llem_fail(err, LLEM_EINVAL,
+                         "llem_engine_run needs a config and an engine with its size, a name, "
+                         "load_model and run_inference");
+    return LLEM_OK;
+}
+
+llem_errcode llem_run_engine(llem_result **out, llem_ctx *ctx, const llem_engine_run *args,
+                             llem_error *err)
+{
+    static const atomic_int never;
+    struct llem_outcome o = { .state = LLEM_STATE_COMPLETED, .wstatus = -1 };
+    struct llem_engine_class class = llem_engine_callbacks;
+    struct llem_arena a = LLEM_ARENA_INIT;
+    struct llem_value *experiment = NULL;
+    struct llem_study study = { 0 };
+    struct llem_measurement m;
+    llem_engine_run run;
+    llem_run_opts opts = { .size = sizeof(opts) };
+    llem_error own = { 0 };
+    llem_errcode rc = read_args(&run, args, err);
+
+    if (rc < 0)
+        return rc;
+    opts.output_dir = run.output_dir;
+    opts.skip_preflight = run.skip_preflight;
+    o.started_ns = ctx->clock->wall_ns(ctx->clock->self);
+    rc = llem_study_make(&study, ctx, run.config, &opts, err);
+    if (rc < 0)
+        return rc;
+    class.name = run.engine->name;
+    m = (struct llem_measurement){
+        .ctx = ctx,
+        .dir = study.cell.dir,
+        .engine = &class,
+        .engine_user = run.engine,
+        .cancel = run.cancel ? (const atomic_int *)(uintptr_t)run.cancel : &never,
+        .event = on_event,
+        .idle = on_idle,
+        .event_user = &run,
+    };
+    rc = llem_json_load(&a, &experiment, llem_path_join(&a, study.cell.dir, "experiment.json"),
+                        EXPERIMENT_MAX, &own);
+    m.experiment = experiment;
+    if (rc == LLEM_OK)
+        rc = llem_measure_engine(&m, &own);
+    if (rc < 0) {
+        own.code = rc;
+        o.state = rc == LLEM_ECANCELED ? LLEM_STATE_INTERRUPTED : LLEM_STATE_FAILED;
+        o.err = own;
+    }
+    o.finished_ns = ctx->clock->wall_ns(ctx->clock->self);
+    if (llem_study_finish(&study, &o, rc < 0 ? NULL : &own) < 0 && rc == LLEM_OK)
+        rc = own.code;
+    if (rc == LLEM_OK)
+        rc = llem_result_load(out, ctx, study.cell.dir, &own);
+    if (rc < 0 && err)
+        *err = own;
+    llem_study_done(&study);
+    llem_arena_done(&a);
+    return rc;
+}
