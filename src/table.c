@@ -33,6 +33,7 @@ static const struct row {
     { "Energy",                 "total_energy_j", "energy_estimated_j", ROW_NUMBER, "J", 1, ROW_SPACE },
     { "Energy above idle",      "energy_adjusted_j", NULL, ROW_NUMBER, "J", 1, ROW_QUIET },
     { "Idle power",             "baseline_power_w", NULL, ROW_NUMBER, "W", 1, ROW_QUIET },
+    { "Carbon dioxide",         "emissions.kg_co2", "emissions.estimated_kg_co2", ROW_NUMBER, "g", 1000, ROW_QUIET },
     { "Time",                   "total_inference_time_sec", NULL, ROW_ELAPSED, "s", 1, 0 },
     { "Time to first token",    "latency_stats.ttft_mean_ms", NULL, ROW_NUMBER, "ms", 1, ROW_SPACE | ROW_QUIET },
     { "Between tokens (ITL)",   "latency_stats.itl_mean_ms", NULL, ROW_NUMBER, "ms", 1, ROW_QUIET },
@@ -444,8 +445,7 @@ static void csv_number(FILE *f, double d)
 }
 
 /* One line a result, numbers in full, nothing where there is no value. */
-static void print_csv(FILE *f, const llem_result *const *results, size_t count,
-                      const struct grid *grids)
+static void print_csv(FILE *f, const llem_result *const *results, size_t count)
 {
     fputs("directory,model,engine,energy_quality,energy_source", f);
     for (size_t i = 0; i < N_ROWS; i++) {
@@ -465,15 +465,15 @@ static void print_csv(FILE *f, const llem_result *const *results, size_t count,
             csv_text(f, string_at(results[k], paths[i], ""));
         }
         for (size_t i = 0; i < N_ROWS; i++) {
-            const llem_quantity *q = &grids[k].q[i];
-            bool measured = grids[k].state[i] == VALUE_MEASURED;
+            llem_quantity q;
 
+            quantity_at(results[k], rows[i].path, &q);
             fputc(',', f);
-            csv_number(f, measured ? q->value : NAN);
+            csv_number(f, q.valid ? q.value : NAN);
             fputc(',', f);
-            csv_number(f, measured ? q->ci95_lo : NAN);
+            csv_number(f, q.valid ? q.ci95_lo : NAN);
             fputc(',', f);
-            csv_number(f, measured ? q->ci95_hi : NAN);
+            csv_number(f, q.valid ? q.ci95_hi : NAN);
             if (rows[i].estimate) {
                 llem_quantity e = { .ci95_lo = NAN, .ci95_hi = NAN };
                 bool there = estimate_at(results[k], rows[i].estimate, &e);
@@ -520,7 +520,7 @@ void table_print(FILE *f, const struct term *t, const char *format,
     if (!grids_fill(&grids, t->glyphs, results, count))
         return;
     if (format && strcmp(format, "csv") == 0)
-        print_csv(f, results, count, grids);
+        print_csv(f, results, count);
     else if (format && strcmp(format, "md") == 0)
         print_md(f, count, grids);
     else

@@ -336,6 +336,7 @@ static struct llem_value *make_json(struct llem_harness *h, struct llem_value *c
         "provenance",
         "paths",
         "output",
+        "site",
         "variables",
         "measure",
     };

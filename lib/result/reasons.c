@@ -131,6 +131,8 @@ const struct llem_reason llem_reasons[] = {
       "energy_sampler: estimate gives one; a sensor gives a measured value (`llem config`)." },
     { "processes_not_apart", "The processes worked on the same devices, or on devices that are not known one by one, and a sensor cannot tell them apart.",
       "total_energy_j is of all of them; one GPU a process, named by its UUID, is told apart." },
+    { "no_carbon_intensity", "The carbon intensity of the electricity was not given.",
+      "Set measurement.carbon_intensity_gco2_kwh in the user's configuration, or LLEM_CARBON_INTENSITY." },
     { NULL, NULL, NULL },
 };
 /* clang-format on */

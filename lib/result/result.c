@@ -317,6 +317,29 @@ static double energy_of(const struct llem__derive *x, const char *kind, const ch
     return sum;
 }
 
+/* Energy x PUE x the grid's intensity: an estimate whatever the energy is, since neither factor was
+ * measured here. Its uncertainty is the energy's alone. */
+static double kg_co2_per_j(const struct llem__derive *x)
+{
+    double g_per_kwh = llem_real_at(x->json, "site.carbon_intensity_gco2_kwh", (double)NAN);
+
+    return g_per_kwh / 1000 / 3.6e6 * llem_real_at(x->json, "site.datacenter_pue", 1);
+}
+
+static struct llem__q emissions_q(const struct llem__derive *x)
+{
+    double factor = kg_co2_per_j(x);
+    struct llem__q q = llem__q_null("kg", "no_carbon_intensity");
+
+    if (isfinite(factor))
+        q = llem__q_times(x->energy, factor, "kg", NULL);
+    if (isfinite(q.v)) {
+        q.source = "energy x PUE x carbon intensity";
+        q.quality = "estimated";
+    }
+    return q;
+}
+
 static struct llem_value *energy_metrics(struct llem__derive *x)
 {
     double gpu = energy_of(x, "gpu", "gpu"), cpu = energy_of(x, "package", "cpu");
@@ -330,7 +353,7 @@ static struct llem_value *energy_metrics(struct llem__derive *x)
     llem__put_real(x, o, "gpu_power_w", gpu / x->window_s);
     llem__put_real(x, o, "cpu_power_w", cpu / x->window_s);
     llem__put_real(x, o, "duration_sec", x->has_window ? x->window_s : (double)NAN);
-    llem_set(x->a, o, "emissions_kg_co2", llem_null(x->a)); /* needs the grid's intensity */
+    llem__put_real(x, o, "emissions_kg_co2", emissions_q(x).v);
     llem__put_real(x, o, "energy_per_token_j", x->energy.v / total_tokens(x));
     return o;
 }
@@ -510,6 +533,20 @@ static struct llem_value *energy_estimated(struct llem__derive *x)
     return o;
 }
 
+static struct llem_value *emissions(struct llem__derive *x)
+{
+    struct llem_value *o = llem_map(x->a);
+
+    llem_set(x->a, o, "kg_co2", llem__quantity(x, "emissions.kg_co2", emissions_q(x)));
+    llem_set(x->a, o, "estimated_kg_co2",
+             x->estimated ? estimated_figure(x, kg_co2_per_j(x), false) : llem_null(x->a));
+    llem__put_string(x, o, "method", "energy_x_pue_x_carbon_intensity");
+    llem_set(x->a, o, "carbon_intensity_gco2_kwh",
+             llem__copy_at(x, "site.carbon_intensity_gco2_kwh"));
+    llem_set(x->a, o, "datacenter_pue", llem__copy_at(x, "site.datacenter_pue"));
+    return o;
+}
+
 static struct llem_value *throughput(struct llem__derive *x)
 {
     struct llem_value *o = llem_map(x->a);
@@ -599,6 +636,7 @@ static const struct {
     { "energy_scope", energy_scope },
     { "energy_estimated_j", estimated_j },
     { "energy_estimated", energy_estimated },
+    { "emissions", emissions },
     { "tokens", llem__tokens_object },
     { "throughput", throughput },
     { "energy", llem__energy_object },

@@ -102,6 +102,22 @@ struct llem_value *llem_producer(struct llem_arena *a)
     return v;
 }
 
+struct llem_value *llem_site(struct llem_arena *a, llem_ctx *ctx)
+{
+    static const char *const keys[] = { "carbon_intensity_gco2_kwh", "datacenter_pue" };
+    const struct llem_value *user, *v;
+    struct llem_value *site = llem_map(a);
+
+    /* A file that cannot be read was an error before anything was planned. */
+    if (llem_user_config(ctx, &user, NULL) != LLEM_OK)
+        return llem_null(a);
+    for (size_t i = 0; i < LLEM_COUNT(keys); i++) {
+        v = llem_get(llem_get(user, "measurement"), keys[i]);
+        llem_set(a, site, keys[i], v ? llem_copy(a, v) : llem_null(a));
+    }
+    return site;
+}
+
 static struct llem_value *utc(struct llem_arena *a, int64_t wall_ns)
 {
     char text[40];
@@ -383,6 +399,7 @@ static struct llem_value *experiment_of(struct llem_study *s, llem_ctx *ctx,
     llem_set(a, output, "save_outputs",
              llem_string(a, llem_str_at(config->output, "output.save_outputs", "hash")));
     llem_set(a, v, "output", output);
+    llem_set(a, v, "site", llem_site(a, ctx));
     llem_set(a, v, "run_mark", llem_string(a, s->cell.mark));
     llem_set(a, v, "variables", llem_variables_to_record(ctx, a));
     return v;

@@ -289,6 +289,7 @@ static llem_errcode prepare(struct span *s, int64_t now_ns, llem_error *err)
     llem_set(a, output, "save_timeseries", llem_bool(a, true));
     llem_set(a, output, "save_outputs", llem_string(a, "none"));
     llem_set(a, v, "output", output);
+    llem_set(a, v, "site", llem_site(a, s->ctx));
     llem_set(a, v, "run_mark", llem_string(a, s->mark));
     llem_set(a, v, "variables", llem_variables_to_record(s->ctx, a));
     llem_set(a, v, "measure", what);

@@ -125,6 +125,8 @@ char *llem_make_stamped_dir(struct llem_arena *a, const char *parent, const char
                             int64_t wall_ns, llem_error *err);
 /* {program, version, commit} */
 struct llem_value *llem_producer(struct llem_arena *a);
+/* What energy is turned into emissions with, as the user's configuration and variables have it. */
+struct llem_value *llem_site(struct llem_arena *a, llem_ctx *ctx);
 struct llem_value *llem_claim(struct llem_arena *a, const char *mark, int64_t wall_ns);
 /* The LLEM_ variables in force, name to value. */
 struct llem_value *llem_variables_to_record(llem_ctx *ctx, struct llem_arena *a);

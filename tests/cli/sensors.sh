@@ -182,6 +182,7 @@ json_is "$result" "d['energy_quality'], d['energy_source'], d['energy_scope']" "
 # The trace follows the CPU time with a lag, and there is the decay after the end.
 json_is "$result" "abs(d['total_energy_j'] / $truth - 1) < 0.03" True
 json_is "$result" "d['energy_per_device_j'] == [d['total_energy_j']], d['multi_gpu']" "(True, None)"
+json_is "$result" "d['quantities']['emissions.kg_co2']['reason']" no_carbon_intensity
 # No MIG, no RAPL, no intensity of the grid, and an engine for tests that tells of no batches and no cache.
 fields "$result" steady_state_window multi_gpu warmup_excluded_samples $process.gpu_mig_profile \
     $process.energy_metrics.{cpu_energy_j,ram_energy_j,cpu_power_w,emissions_kg_co2} \
@@ -254,7 +255,7 @@ json_is "$result" "[k for k in d if d[k] is None]" \
 json_is "$result" "sorted(k for part in d['extended_metrics'].values() if part and not isinstance(part, float) for k, v in part.items() if v is None)" \
     "['kv_cache_blocks_total', 'kv_cache_blocks_used', 'memory_bandwidth_utilisation', 'model_memory_utilisation', 'padding_overhead', 'sm_utilisation_mean', 'total_vram_mb']"
 json_is "$result" "[p for p, q in d['quantities'].items() if q['value'] is None]" \
-    "['flops.mfu']"
+    "['emissions.kg_co2', 'flops.mfu']"
 
 reasons="[w['reason'] for w in d['measurement_warnings_detail']]"
 finish lost

@@ -52,6 +52,33 @@ run sh -c "llem show '$dir' >/dev/full"
 exits 1
 complains 'No space left'
 
+say "emissions"
+export LLEM_CARBON_INTENSITY=400 LLEM_DATACENTER_PUE=1.5
+run llem run $quick -q
+exits 0
+green=$(cat "$tmp/out")
+unset LLEM_CARBON_INTENSITY LLEM_DATACENTER_PUE
+run llem verify "$green"
+exits 0 "they are computed again from what the recording keeps"
+json_is "$green/result.json" "d['emissions']['carbon_intensity_gco2_kwh'], d['emissions']['datacenter_pue']" "(400.0, 1.5)"
+json_is "$green/result.json" "abs(d['emissions']['estimated_kg_co2']['high'] / (d['energy_estimated_j']['high'] / 3.6e6 * 0.6) - 1) < 1e-12" True
+run llem show "$green" "$dir"
+prints '^  Carbon dioxide +~[0-9.]+ g \([0-9.]+ .* [0-9.]+\) +(-|–|—)$'
+run llem show --format=csv "$green" "$dir"
+check "csv has them in kg" python3 -c "
+import csv, json
+one, other = csv.DictReader(open('$tmp/out'))
+assert float(one['emissions.estimated_kg_co2.value']) == json.load(open('$green/result.json'))['emissions']['estimated_kg_co2']['value']
+assert one['emissions.kg_co2'] == other['emissions.kg_co2'] == other['emissions.estimated_kg_co2.value'] == ''
+"
+run llem show --format=md "$green"
+prints '^\| Carbon dioxide \| ~.* g .*\|$'
+run llem show "$dir"
+check "no intensity, no line" sh -c "! grep -q Carbon '$tmp/out'"
+sed -i 's/"datacenter_pue": 1.5/"datacenter_pue": 1.25/' "$green/result.json"
+run llem verify "$green"
+exits 1 "a changed factor is found"
+
 say "a path that leads to no result"
 mkdir -p empty && echo '{}' >other.json
 for path in empty other.json nowhere "$(dirname "$dir")/plan.json"; do

@@ -309,6 +309,70 @@ static void estimate_never_stands_in_a_measured_field(void **state)
                 384 / number(f, "energy_estimated_j.high"), 1e-9);
 }
 
+static void site_of_the_example(struct llem_value *json, struct llem_arena *a)
+{
+    struct llem_value *site = llem_map(a);
+
+    llem_set(a, site, "carbon_intensity_gco2_kwh", llem_real(a, 400));
+    llem_set(a, site, "datacenter_pue", llem_real(a, 1.5));
+    llem_set(a, json, "site", site);
+}
+
+/* By hand: 1 kWh at a PUE of 1.5 and 400 g/kWh are 600 g. */
+static void emissions_are_energy_times_pue_times_intensity(void **state)
+{
+    struct fixture *f = *state;
+    struct synthetic_opts o = { .sensor = SYNTHETIC_NVML };
+    const struct llem_value *q;
+    double kwh;
+
+    derive(f, &o, site_of_the_example);
+    kwh = number(f, "total_energy_j") / 3.6e6;
+    assert_near(number(f, "emissions.kg_co2"), 0.6 * kwh, 1e-12 * kwh);
+    assert_near(number(f, "process_results.0.energy_metrics.emissions_kg_co2"), 0.6 * kwh,
+                1e-12 * kwh);
+    q = quantity(f, "emissions.kg_co2");
+    assert_string_equal(llem_str_at(q, "quality", ""), "estimated");
+    assert_string_equal(llem_str_at(q, "unit", ""), "kg");
+    /* The energy's uncertainties, in the same proportion. */
+    assert_near(llem_real_at(q, "u_stat", 0) / (0.6 * kwh),
+                llem_real_at(quantity(f, "total_energy_j"), "u_stat", 0) / (3.6e6 * kwh), 1e-12);
+    assert_near(llem_real_at(q, "u_sys", 0) / (0.6 * kwh), 0.05, 0.0005);
+    assert_null_at(f, "emissions.estimated_kg_co2");
+}
+
+static void emissions_of_an_estimate_have_its_range(void **state)
+{
+    struct fixture *f = *state;
+    struct synthetic_opts o = { .sensor = SYNTHETIC_ESTIMATE };
+    const char *const parts[] = { "value", "low", "high" };
+
+    derive(f, &o, site_of_the_example);
+    assert_null_at(f, "emissions.kg_co2");
+    assert_string_equal(llem_str_at(quantity(f, "emissions.kg_co2"), "reason", ""),
+                        "estimated_only");
+    for (size_t k = 0; k < LLEM_COUNT(parts); k++) {
+        char from[64], to[64];
+
+        snprintf(from, sizeof(from), "energy_estimated_j.%s", parts[k]);
+        snprintf(to, sizeof(to), "emissions.estimated_kg_co2.%s", parts[k]);
+        assert_near(number(f, to) / (number(f, from) / 3.6e6 * 0.6), 1, 1e-12);
+    }
+}
+
+static void without_an_intensity_emissions_are_null_with_the_reason(void **state)
+{
+    struct fixture *f = *state;
+    struct synthetic_opts o = { .sensor = SYNTHETIC_NVML };
+
+    derive(f, &o, NULL);
+    assert_null_at(f, "emissions.kg_co2");
+    assert_null_at(f, "emissions.estimated_kg_co2");
+    assert_null_at(f, "process_results.0.energy_metrics.emissions_kg_co2");
+    assert_string_equal(llem_str_at(quantity(f, "emissions.kg_co2"), "reason", ""),
+                        "no_carbon_intensity");
+}
+
 static void without_a_sensor_everything_but_energy_is_there(void **state)
 {
     struct fixture *f = *state;
@@ -1087,6 +1151,9 @@ int main(void)
         T(more_idle_than_energy_stays_negative_with_a_warning),
         T(package_and_dram_are_charged_together),
         T(estimate_never_stands_in_a_measured_field),
+        T(emissions_are_energy_times_pue_times_intensity),
+        T(emissions_of_an_estimate_have_its_range),
+        T(without_an_intensity_emissions_are_null_with_the_reason),
         T(without_a_sensor_everything_but_energy_is_there),
         T(window_never_opened_is_null_with_a_reason),
         T(rates_divide_by_what_their_names_say),
