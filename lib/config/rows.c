@@ -145,7 +145,7 @@ const struct llem_row llem__user_rows[] = {
     SECTION("output", 0, "where things go"),
     STRING("output.results_dir", 0, "\"./results\"", 1, NULL, "directory for results"),
     STRING("output.model_cache_dir", 0, "\"~/.cache/huggingface\"", 1, NULL,
-           "where models from the hub are kept"),
+           "models and data from the hub are kept in hub/ below it; HF_HOME and HF_HUB_CACHE go first"),
     SECTION("runners", 0, "how each engine is started: auto, local, local:PATH, docker, docker:IMAGE"),
     STRING("runners.transformers", 0, "\"auto\"", 1, NULL, "how the engine transformers is started"),
     STRING("runners.vllm", 0, "\"auto\"", 1, NULL, "how the engine vllm is started"),

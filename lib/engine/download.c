@@ -431,7 +431,8 @@ static llem_errcode write_failed(struct transfer *t, llem_error *err)
     t->full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
     llem_fail(err, LLEM_EIO, "cannot write '%s' below '%s': %m", t->f->name, t->j->folder);
     return t->full ? llem_hint(err, LLEM_EIO,
-                               "free some space, or set HF_HOME to a directory with more")
+                               "free some space, or set HF_HOME or output.model_cache_dir to a "
+                               "directory with more")
            : err   ? err->code
                    : LLEM_EIO;
 }
@@ -738,7 +739,9 @@ static llem_errcode plan(struct job *j, llem_error *err)
         return LLEM_OK;
     llem_fail(err, LLEM_EIO, "%.1f MB of '%s' are to be fetched, and '%s' has room for %.1f MB",
               (double)missing * 1e-6, j->title, j->cache, free_bytes * 1e-6);
-    return llem_hint(err, LLEM_EIO, "free some space, or set HF_HOME to a directory with more");
+    return llem_hint(
+        err, LLEM_EIO,
+        "free some space, or set HF_HOME or output.model_cache_dir to a directory with more");
 }
 
 static llem_errcode make_folders(struct job *j, llem_error *err)
@@ -757,7 +760,8 @@ static llem_errcode make_folders(struct job *j, llem_error *err)
     if (rc == LLEM_OK)
         rc = llem_mkdirs(j->snapshot, err);
     if (rc < 0)
-        llem_hint(err, LLEM_ENOMEM, "set HF_HOME to a directory that can be written");
+        llem_hint(err, LLEM_ENOMEM,
+                  "set HF_HOME or output.model_cache_dir to a directory that can be written");
     return rc;
 }
 

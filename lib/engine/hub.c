@@ -15,6 +15,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/json.h"
+#include "lib/config/config.h"
 
 enum { MAX_INDEX_BYTES = 64 << 20, MAX_NAME = 1024, MAX_PART = 255 };
 
@@ -124,8 +125,31 @@ static const char *home(const llem_ctx *ctx, struct llem_arena *a)
                  "huggingface");
 }
 
+const char *llem_hub_cache_configured(llem_ctx *ctx, struct llem_arena *a)
+{
+    static const char *const variables[] = { "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME" };
+    const struct llem_value *user, *dir;
+    const char *path;
+
+    for (size_t i = 0; i < LLEM_COUNT(variables); i++)
+        if (llem_ctx_variable(ctx, variables[i]))
+            return NULL;
+    /* A file with errors ends every command with them before anything is looked up. */
+    if (llem_user_config(ctx, &user, NULL) != LLEM_OK)
+        return NULL;
+    dir = llem_at(user, "output.model_cache_dir");
+    if (!dir || dir->kind != LLEM_STRING || dir->source == LLEM_FROM_DEFAULT)
+        return NULL;
+    path = llem_path_join(a, llem_path_dirname(a, ctx->user_config_path), dir->s);
+    return path ? llem_path_join(a, path, "hub") : NULL;
+}
+
 const char *llem_hub_cache(llem_ctx *ctx, struct llem_arena *a)
 {
+    const char *configured = llem_hub_cache_configured(ctx, a);
+
+    if (configured)
+        return configured;
     if (llem_ctx_variable(ctx, "HF_HUB_CACHE"))
         return place(ctx, a, "HF_HUB_CACHE", NULL, NULL);
     return place(ctx, a, "HUGGINGFACE_HUB_CACHE", home(ctx, a), "hub");

@@ -25,7 +25,10 @@ bool llem_hub_is_commit(const char *revision);
 bool llem_hub_is_plain_name(const char *name);
 
 /* The tools' own variables, as huggingface_hub reads them; an empty variable counts as none. */
-const char *llem_hub_cache(llem_ctx *ctx, struct llem_arena *a);          /* NULL without memory */
+const char *llem_hub_cache(llem_ctx *ctx, struct llem_arena *a); /* NULL without memory */
+/* output.model_cache_dir of the user's configuration, with "hub" below it as below HF_HOME; NULL
+ * where a variable decides, or nothing is configured. */
+const char *llem_hub_cache_configured(llem_ctx *ctx, struct llem_arena *a);
 const char *llem_hub_endpoint(const llem_ctx *ctx, struct llem_arena *a); /* no "/" at its end */
 bool llem_hub_offline(const llem_ctx *ctx);
 const char *llem_hub_token(llem_ctx *ctx, struct llem_arena *a); /* NULL if there is none */

@@ -13,6 +13,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/python.h"
+#include "lib/engine/hub.h"
 
 enum {
     CLOCK_PAIRS = 9,
@@ -60,9 +61,11 @@ llem_errcode llem_worker_command(struct llem_worker_command *out, llem_ctx *ctx,
 {
     const struct llem_value *command = llem_get(info->yaml, "command");
     const char **argv = llem_arena_calloc(a, command->count + 1, sizeof(*argv));
-    const char **env = llem_arena_calloc(a, 2, sizeof(*env));
+    const char **env = llem_arena_calloc(a, 3, sizeof(*env));
     const char *told, *old = llem_ctx_variable(ctx, "PYTHONPATH");
     const char *shared = llem_ctx_data_path(ctx, a, "engines/worker");
+    const char *cache = llem_hub_cache_configured(ctx, a);
+    size_t n = 0;
     llem_errcode rc = runner_of(&told, ctx, info->name, err);
 
     if (rc < 0)
@@ -88,7 +91,11 @@ llem_errcode llem_worker_command(struct llem_worker_command *out, llem_ctx *ctx,
     }
     /* A worker in Python of anybody's may use the module that ours share. */
     if (shared)
-        env[0] = llem_arena_printf(a, "PYTHONPATH=%s%s%s", shared, old ? ":" : "", old ? old : "");
+        env[n++] =
+            llem_arena_printf(a, "PYTHONPATH=%s%s%s", shared, old ? ":" : "", old ? old : "");
+    /* Its libraries look where llem looks and fetches to. */
+    if (cache)
+        env[n++] = llem_arena_printf(a, "HF_HUB_CACHE=%s", cache);
     return a->oom ? llem_fail(err, LLEM_ENOMEM, "out of memory for the command of %s", info->name)
                   : LLEM_OK;
 }

@@ -155,10 +155,12 @@ llem_errcode llem_fetch(char **out, llem_ctx *ctx, const llem_fetch_args *args, 
 {
     struct fetch f = { .ctx = ctx, .args = args };
     struct llem_buf text = LLEM_BUF_INIT(16 << 20);
-    llem_errcode rc = LLEM_OK;
+    const struct llem_value *user;
+    llem_errcode rc;
     llem_error own; /* a hint has no code to return without one */
 
     err = err ? err : &own;
+    rc = llem_user_config(ctx, &user, err); /* it may say where things go */
     f.wanted = llem_map(&f.arena);
     f.there = llem_list(&f.arena);
     for (size_t i = 0; i < args->n_files && rc == LLEM_OK; i++)

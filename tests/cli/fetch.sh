@@ -314,7 +314,7 @@ anew "a directory that cannot be made"
 mkdir -p "$HF_HOME" && : >"$HF_HOME/hub"
 run llem fetch -m org/tiny
 exits 1
-complains "hint: set HF_HOME to a directory that can be written"
+complains "hint: set HF_HOME or output.model_cache_dir to a directory that can be written"
 
 anew "a full disk"
 run env --ignore-signal=XFSZ prlimit --fsize=200000:200000 llem fetch -m org/tiny
@@ -352,6 +352,40 @@ for how in "INT 130" "TERM 143"; do
     check "it went on where it ended" grep -q "big.safetensors bytes=[0-9]" "$hub/log"
     rm "$hub/models/org/tiny/big.safetensors"
 done
+
+anew "a cache that the user's configuration names"
+mkdir -p "$XDG_CONFIG_HOME/llenergymeasure"
+echo "output: {model_cache_dir: $tmp/kept}" >"$XDG_CONFIG_HOME/llenergymeasure/config.yaml"
+hf_home=$HF_HOME
+unset HF_HOME
+run llem fetch -m org/tiny -q
+exits 0
+prints "^$tmp/kept/hub/models--org--tiny/snapshots/$commit\$"
+run llem run -m org/tiny -e cpu -d random -n 1 --set task.dataset.input_tokens=4 \
+    --set task.max_output_tokens=2 --quick -q
+exits 0
+json_is "$(cat "$tmp/out")/recording/recording.json" "d['model']['revision']" "$commit"
+mkdir -p plugins/looks
+cat >plugins/looks/engine.yaml <<YAML
+name: looks
+help: tells where its libraries would look
+command: [sh, -c, 'echo "\$HF_HUB_CACHE" >$tmp/seen']
+YAML
+LLEM_PLUGIN_PATH=$PWD/plugins/looks run llem run -m ./local -e looks -d builtin -n 1 --quick -q
+exits 1
+check "workers look there, too" test "$(cat "$tmp/seen")" = "$tmp/kept/hub"
+HF_HOME=$hf_home run llem fetch -m org/tiny -q
+exits 0
+prints "^$hf_home/hub/"
+rm "$tmp/seen"
+HF_HOME=$hf_home LLEM_PLUGIN_PATH=$PWD/plugins/looks run llem run -m ./local -e looks -d builtin -n 1 --quick -q
+check "a variable stays as it is" test "$(cat "$tmp/seen")" = ""
+echo "output: {model_cache_dir: 5}" >"$XDG_CONFIG_HOME/llenergymeasure/config.yaml"
+run llem fetch -m org/tiny -q
+exits 2
+complains "output.model_cache_dir"
+rm "$XDG_CONFIG_HOME/llenergymeasure/config.yaml"
+export HF_HOME=$hf_home
 
 anew "two at once"
 head -c 3000000 /dev/urandom >"$hub/models/org/tiny/big.safetensors"

@@ -108,6 +108,31 @@ static void the_variables_of_the_tools_count_as_theirs_do(void **state)
     llem_arena_done(&a);
 }
 
+static void a_configured_cache_counts_below_the_variables(void **state)
+{
+    struct fixture *f = *state;
+    struct llem_arena a = LLEM_ARENA_INIT;
+
+    setenv("HOME", "/home-of", 1);
+    put(f, "user.yaml", "output: {results_dir: ./r}\n");
+    assert_null(llem_hub_cache_configured(f->ctx, &a));
+    assert_string_equal(llem_hub_cache(f->ctx, &a), "/home-of/.cache/huggingface/hub");
+    renew(f);
+    put(f, "user.yaml", "output: {model_cache_dir: models}\n");
+    assert_string_equal(llem_hub_cache(f->ctx, &a), in_dir(f, "models/hub"));
+    renew(f);
+    put(f, "user.yaml", "output: {model_cache_dir: ~/big}\n");
+    assert_string_equal(llem_hub_cache(f->ctx, &a), "/home-of/big/hub");
+    assert_string_equal(llem_hub_cache_configured(f->ctx, &a), "/home-of/big/hub");
+    for (size_t i = 0; i < 3; i++) {
+        setenv(variables[i], "/told", 1);
+        assert_string_equal(llem_hub_cache(f->ctx, &a), i ? "/told" : "/told/hub");
+        assert_null(llem_hub_cache_configured(f->ctx, &a));
+        unsetenv(variables[i]);
+    }
+    llem_arena_done(&a);
+}
+
 static void a_token_comes_from_the_variable_or_the_file(void **state)
 {
     struct fixture *f = *state;
@@ -223,6 +248,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(ids_are_told_from_what_cannot_be_one),
         T(the_variables_of_the_tools_count_as_theirs_do),
+        T(a_configured_cache_counts_below_the_variables),
         T(a_token_comes_from_the_variable_or_the_file),
         T(a_revision_is_found_by_branch_tag_and_commit),
         T(weights_are_those_that_frameworks_load),
