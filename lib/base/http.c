@@ -136,10 +136,8 @@ static bool header_is(const char *line, size_t len, const char *name, char *out,
     return true;
 }
 
-static size_t on_header(char *line, size_t one, size_t len, void *user)
+void llem_http_read_header(struct llem_http_reply *r, const char *line, size_t len)
 {
-    struct llem_http *h = user;
-    struct llem_http_reply *r = h->reply;
     char value[64];
 
     if (len > 5 && memcmp(line, "HTTP/", 5) == 0) { /* another answer: a redirect, a 100 */
@@ -148,13 +146,20 @@ static size_t on_header(char *line, size_t one, size_t len, void *user)
     } else if (header_is(line, len, "X-Error-Code", r->error_code, sizeof(r->error_code)) ||
                header_is(line, len, "X-Error-Message", r->error_message,
                          sizeof(r->error_message))) {
-        return len;
+        return;
     } else if (header_is(line, len, "Content-Range", value, sizeof(value)) &&
                llem_starts_with(value, "bytes ")) {
         value[6 + strcspn(value + 6, "-")] = '\0';
         if (!llem_parse_i64(value + 6, &r->begin))
             r->begin = -1;
     }
+}
+
+static size_t on_header(char *line, size_t one, size_t len, void *user)
+{
+    struct llem_http *h = user;
+
+    llem_http_read_header(h->reply, line, len);
     return len;
 }
 

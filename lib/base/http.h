@@ -50,5 +50,7 @@ void llem_http_free(struct llem_http *h); /* NULL is allowed */
  */
 llem_errcode llem_http_get(struct llem_http *h, const struct llem_http_get *get,
                            struct llem_http_reply *reply, llem_error *err);
+/* What one line of an answer's head says of it. */
+void llem_http_read_header(struct llem_http_reply *r, const char *line, size_t len);
 
 #endif

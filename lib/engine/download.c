@@ -29,13 +29,6 @@ enum {
     MAX_WAIT_S = 60,
 };
 
-struct file {
-    const char *name;
-    int64_t size;
-    const char *digest; /* 64 digits: SHA-256; 40: of a git blob */
-    bool present;
-};
-
 struct job {
     llem_ctx *ctx;
     struct llem_arena *a;
@@ -43,9 +36,8 @@ struct job {
     const struct llem_download_hooks *hooks;
     struct llem_http *http;
     const char *kind, *title; /* "model", "ORG/NAME@REVISION" */
-    const char *endpoint, *token, *cache, *folder, *locks, *snapshot, *commit;
-    struct file *files;
-    size_t n_files;
+    const char *endpoint, *token, *cache, *folder, *locks, *snapshot;
+    struct llem_hub_listing list;
     int64_t total, done, fetched; /* bytes; of `done`, those over the network */
     const char *now;              /* the name of the file that comes */
     int64_t told_ns, rate_ns, rate_bytes;
@@ -264,29 +256,29 @@ static bool is_prompts(const char *name)
 }
 
 /* Leave out what is not needed. */
-static void choose_files(struct job *j)
+static void choose_files(struct llem_hub_listing *l, bool dataset)
 {
     int best = WORST;
     bool own_layout = false;
     size_t n = 0;
 
-    for (size_t i = 0; i < j->n_files; i++) {
-        int rank = rank_of(j->files[i].name);
+    for (size_t i = 0; i < l->n_files; i++) {
+        int rank = rank_of(l->files[i].name);
 
         if (rank != NO_WEIGHTS && rank < best)
             best = rank;
-        own_layout |= rank == 1 && !is_consolidated(j->files[i].name);
+        own_layout |= rank == 1 && !is_consolidated(l->files[i].name);
     }
-    for (size_t i = 0; i < j->n_files; i++) {
-        const char *name = j->files[i].name;
+    for (size_t i = 0; i < l->n_files; i++) {
+        const char *name = l->files[i].name;
         int rank = rank_of(name);
-        bool wanted = j->id->dataset ? is_prompts(name) : rank == NO_WEIGHTS || rank == best;
+        bool wanted = dataset ? is_prompts(name) : rank == NO_WEIGHTS || rank == best;
 
         if (!wanted || (own_layout && rank != NO_WEIGHTS && is_consolidated(name)))
             continue;
-        j->files[n++] = j->files[i];
+        l->files[n++] = l->files[i];
     }
-    j->n_files = n;
+    l->n_files = n;
 }
 
 static bool is_hex(const char *s, size_t len)
@@ -294,7 +286,8 @@ static bool is_hex(const char *s, size_t len)
     return s && strlen(s) == len && strspn(s, "0123456789abcdef") == len;
 }
 
-static llem_errcode read_file_entry(struct job *j, struct file *f, const struct llem_value *v,
+static llem_errcode read_file_entry(struct llem_hub_file *f, struct llem_arena *a,
+                                    const struct llem_value *v, const char *hub, const char *title,
                                     llem_error *err)
 {
     const struct llem_value *lfs = llem_get(v, "lfs");
@@ -309,21 +302,24 @@ static llem_errcode read_file_entry(struct job *j, struct file *f, const struct 
     if (!llem_hub_is_plain_name(name))
         return llem_fail(err, LLEM_ECORRUPT,
                          "the hub lists a file '%.200s' of '%s', which is no name within it", name,
-                         j->title);
+                         title);
     if (f->size < 0 || !f->digest || (!is_hex(f->digest, 64) && !is_hex(f->digest, 40)))
         return llem_fail(err, LLEM_ECORRUPT,
-                         "the hub '%s' tells no size or no digest of '%.200s' of '%s'", j->endpoint,
-                         name, j->title);
-    f->name = llem_arena_strdup(j->a, name);
-    f->digest = llem_arena_strdup(j->a, f->digest);
+                         "the hub '%s' tells no size or no digest of '%.200s' of '%s'", hub, name,
+                         title);
+    f->name = llem_arena_strdup(a, name);
+    f->digest = llem_arena_strdup(a, f->digest);
     return LLEM_OK;
 }
 
-static llem_errcode read_info(struct job *j, const char *text, size_t len, llem_error *err)
+llem_errcode llem_hub_read_listing(struct llem_hub_listing *out, struct llem_arena *a, bool dataset,
+                                   const char *text, size_t len, const char *hub, const char *title,
+                                   llem_error *err)
 {
     struct llem_arena scratch = { .max = (size_t)1 << 30 };
     const struct llem_value *list;
     struct llem_value *info;
+    struct llem_hub_listing l = { 0 };
     llem_errcode rc = llem_json_parse(&scratch, &info, text, len, "the hub's answer", err);
     const char *commit;
 
@@ -336,16 +332,20 @@ static llem_errcode read_info(struct job *j, const char *text, size_t len, llem_
         rc = llem_fail(err, LLEM_ECORRUPT,
                        "the answer of the hub '%s' about '%s' has no commit ('sha'), or no list of "
                        "files ('siblings') of a reasonable length",
-                       j->endpoint, j->title);
+                       hub, title);
         goto done;
     }
-    j->commit = llem_arena_strdup(j->a, commit);
-    j->files = llem_arena_calloc(j->a, list->count ? list->count : 1, sizeof(*j->files));
-    for (size_t i = 0; rc == LLEM_OK && !j->a->oom && i < list->count; i++)
-        rc = read_file_entry(j, &j->files[i], list->items[i], err);
-    if (rc == LLEM_OK && j->a->oom)
-        rc = llem_fail(err, LLEM_ENOMEM, "no memory for the files of '%s'", j->title);
-    j->n_files = list->count;
+    l.commit = llem_arena_strdup(a, commit);
+    l.files = llem_arena_calloc(a, list->count ? list->count : 1, sizeof(*l.files));
+    for (size_t i = 0; rc == LLEM_OK && !a->oom && i < list->count; i++)
+        rc = read_file_entry(&l.files[i], a, list->items[i], hub, title, err);
+    if (rc == LLEM_OK && a->oom)
+        rc = llem_fail(err, LLEM_ENOMEM, "no memory for the files of '%s'", title);
+    if (rc < 0)
+        goto done;
+    l.n_files = list->count;
+    choose_files(&l, dataset);
+    *out = l;
 
 done:
     llem_arena_done(&scratch);
@@ -378,7 +378,8 @@ static llem_errcode list_files(struct job *j, llem_error *err)
     rc = url.failed ? llem_fail(err, LLEM_EINVAL, "HF_ENDPOINT is too long")
                     : ask(j, &get, &reply, NULL, &text, NULL, err);
     if (rc == LLEM_OK)
-        rc = read_info(j, text.data, text.len, err);
+        rc = llem_hub_read_listing(&j->list, j->a, j->id->dataset, text.data, text.len, j->endpoint,
+                                   j->title, err);
     llem_buf_done(&url);
     llem_buf_done(&text);
     return rc;
@@ -388,7 +389,7 @@ static llem_errcode list_files(struct job *j, llem_error *err)
 
 struct transfer {
     struct job *j;
-    const struct file *f;
+    const struct llem_hub_file *f;
     struct llem_http_get get;
     int fd;
     int64_t have;
@@ -544,7 +545,7 @@ static llem_errcode receive(struct transfer *t, llem_error *err)
     return LLEM_OK;
 }
 
-static llem_errcode transfer_file(struct job *j, const struct file *f, const char *blob,
+static llem_errcode transfer_file(struct job *j, const struct llem_hub_file *f, const char *blob,
                                   llem_error *err)
 {
     const char *part = llem_arena_printf(j->a, "%s.incomplete", blob);
@@ -554,7 +555,7 @@ static llem_errcode transfer_file(struct job *j, const struct file *f, const cha
     llem_errcode rc;
 
     llem_buf_addf(&url, "%s/%s%s/resolve/%s/", j->endpoint, j->id->dataset ? "datasets/" : "",
-                  j->id->repo, j->commit);
+                  j->id->repo, j->list.commit);
     add_quoted(&url, f->name, true);
     t.get =
         (struct llem_http_get){ .url = url.data, .bearer = j->token, .body = on_piece, .user = &t };
@@ -646,7 +647,7 @@ static bool has_size(const char *path, int64_t size)
 }
 
 /* snapshots/COMMIT/a/b -> ../../../blobs/DIGEST */
-static llem_errcode link_file(struct job *j, const struct file *f, llem_error *err)
+static llem_errcode link_file(struct job *j, const struct llem_hub_file *f, llem_error *err)
 {
     const char *path = llem_path_join(j->a, j->snapshot, f->name), *tmp;
     struct llem_buf to = LLEM_BUF_INIT(8192);
@@ -683,7 +684,7 @@ done:
     return rc;
 }
 
-static llem_errcode fetch_file(struct job *j, struct file *f, llem_error *err)
+static llem_errcode fetch_file(struct job *j, struct llem_hub_file *f, llem_error *err)
 {
     const char *blob = llem_arena_printf(j->a, "%s/blobs/%s", j->folder, f->digest);
     llem_errcode rc;
@@ -714,8 +715,8 @@ static llem_errcode plan(struct job *j, llem_error *err)
     int64_t missing = 0;
     double free_bytes;
 
-    for (size_t i = 0; i < j->n_files; i++) {
-        struct file *f = &j->files[i];
+    for (size_t i = 0; i < j->list.n_files; i++) {
+        struct llem_hub_file *f = &j->list.files[i];
         const char *blob = llem_arena_printf(j->a, "%s/blobs/%s", j->folder, f->digest);
         struct stat st;
 
@@ -750,7 +751,7 @@ static llem_errcode make_folders(struct job *j, llem_error *err)
     llem_errcode rc = LLEM_OK;
 
     j->locks = llem_arena_printf(j->a, "%s/.locks/%s", j->cache, llem_path_basename(j->folder));
-    j->snapshot = llem_arena_printf(j->a, "%s/snapshots/%s", j->folder, j->commit);
+    j->snapshot = llem_arena_printf(j->a, "%s/snapshots/%s", j->folder, j->list.commit);
     for (size_t i = 0; parts[i] && rc == LLEM_OK && !j->a->oom; i++)
         rc = llem_mkdirs(llem_path_join(j->a, j->folder, parts[i]), err);
     if (j->a->oom)
@@ -770,12 +771,12 @@ static llem_errcode write_ref(struct job *j, llem_error *err)
     const char *path = llem_arena_printf(j->a, "%s/refs/%s", j->folder, j->id->revision);
     llem_errcode rc;
 
-    if (strcmp(j->id->revision, j->commit) == 0)
+    if (strcmp(j->id->revision, j->list.commit) == 0)
         return LLEM_OK;
     if (!path)
         return llem_fail(err, LLEM_ENOMEM, "no memory for the download");
     rc = llem_mkdirs(llem_path_dirname(j->a, path), err);
-    return rc == LLEM_OK ? llem_file_write(path, j->commit, strlen(j->commit), err) : rc;
+    return rc == LLEM_OK ? llem_file_write(path, j->list.commit, strlen(j->list.commit), err) : rc;
 }
 
 /* Seconds of a variable of the tools. */
@@ -840,8 +841,7 @@ llem_errcode llem_hub_download(struct llem_download *out, llem_ctx *ctx, struct 
         rc = list_files(&j, err);
     if (rc < 0)
         goto done;
-    choose_files(&j);
-    if (j.n_files == 0) {
+    if (j.list.n_files == 0) {
         rc = llem_fail(err, LLEM_ENOTFOUND, "the %s '%s' has no files that llem can use", j.kind,
                        j.title);
         goto done;
@@ -849,15 +849,15 @@ llem_errcode llem_hub_download(struct llem_download *out, llem_ctx *ctx, struct 
     rc = make_folders(&j, err);
     if (rc == LLEM_OK)
         rc = plan(&j, err);
-    for (size_t i = 0; i < j.n_files && rc == LLEM_OK; i++)
-        rc = fetch_file(&j, &j.files[i], err);
+    for (size_t i = 0; i < j.list.n_files && rc == LLEM_OK; i++)
+        rc = fetch_file(&j, &j.list.files[i], err);
     if (rc == LLEM_OK)
         rc = write_ref(&j, err);
     if (rc == LLEM_OK)
         *out = (struct llem_download){
-            .commit = j.commit,
+            .commit = j.list.commit,
             .dir = j.snapshot,
-            .files = j.n_files,
+            .files = j.list.n_files,
             .bytes = j.total,
             .fetched_bytes = j.fetched,
         };

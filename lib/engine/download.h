@@ -32,4 +32,21 @@ llem_errcode llem_hub_download(struct llem_download *out, llem_ctx *ctx, struct 
                                const struct llem_hub_id *id,
                                const struct llem_download_hooks *hooks, llem_error *err);
 
+/* What the hub's answer about a revision says: its commit, and the files that are fetched of it. */
+struct llem_hub_file {
+    const char *name; /* plain, below the snapshot */
+    int64_t size;
+    const char *digest; /* 64 digits: SHA-256; 40: of a git blob */
+    bool present;
+};
+struct llem_hub_listing {
+    const char *commit;
+    struct llem_hub_file *files;
+    size_t n_files;
+};
+/* hub and title are for errors. Strings live in the arena. */
+llem_errcode llem_hub_read_listing(struct llem_hub_listing *out, struct llem_arena *a, bool dataset,
+                                   const char *text, size_t len, const char *hub, const char *title,
+                                   llem_error *err);
+
 #endif
