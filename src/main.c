@@ -289,12 +289,15 @@ static void print_version(void)
 
 int main(int argc, char **argv)
 {
+    static char
+        lines[4096]; /* of standard error: a line, or a frame of the display, is one write */
     const char *const *args = (const char *const *)argv;
     struct app app = { .log_level = LLEM_LOG_WARNING };
     const struct cmd *cmd;
     const char *first = argc > 1 ? argv[1] : NULL;
 
     reserve_standard_streams();
+    setvbuf(stderr, lines, _IOLBF, sizeof(lines));
     signal(SIGPIPE, SIG_IGN);
     if (first && (strcmp(first, "--version") == 0 || strcmp(first, "-V") == 0)) {
         print_version();

@@ -41,7 +41,8 @@ struct progress {
     unsigned n_powers; /* how many came in all */
 };
 
-/* name: one of PROGRESS_CHOICES, or NULL for auto. Writes to f, whose descriptor t describes. */
+/* name: one of PROGRESS_CHOICES, or NULL for auto. Writes to f, whose descriptor t describes, and
+ * flushes it after each frame and line: where f has a buffer, that is one write. */
 void progress_init(struct progress *p, const char *name, FILE *f, const struct term *t);
 /* A line above everything: what runs. */
 void progress_title(struct progress *p, const char *text);

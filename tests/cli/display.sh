@@ -80,6 +80,26 @@ PY
     fi
 done
 
+say "a line is written at once"
+command="llem run, its standard error a socket that keeps writes apart"
+python3 - run $quick -v >"$tmp/out" 2>"$tmp/err" <<'PY'
+import socket, subprocess, sys
+ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+llem = subprocess.Popen(["llem", *sys.argv[1:]], stderr=theirs, stdout=subprocess.DEVNULL)
+theirs.close()
+writes = list(iter(lambda: ours.recv(65536), b""))
+print(sum(w.count(b"\n") for w in writes), "lines")
+for w in writes:
+    if not w.endswith(b"\n"):
+        print("in part:", w)
+sys.exit(llem.wait())
+PY
+status=$?
+exits 0
+prints '^[1-9][0-9]* lines$'
+prints_not 'in part' "a line in parts"
+quiet
+
 say "without colour"
 NO_COLOR=1 show 80 run $quick
 check "no colour" sh -c "! grep -q '$(printf '\033')\[[0-9;]*m' '$tmp/raw'"

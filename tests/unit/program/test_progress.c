@@ -232,6 +232,38 @@ static void none_says_nothing(void **state)
     assert_string_equal(drawn(), "");
 }
 
+static int n_writes;
+
+static ssize_t count_write(void *cookie, const char *data, size_t size)
+{
+    n_writes++;
+    return (ssize_t)size;
+}
+
+/* As main() sets up standard error. */
+static void a_frame_is_one_write(void **state)
+{
+    static char lines[4096];
+    int frames;
+
+    begin(NULL, true, "C.UTF-8");
+    fclose(f);
+    f = p.f = fopencookie(NULL, "w", (cookie_io_functions_t){ .write = count_write });
+    assert_non_null(f);
+    setvbuf(f, lines, _IOLBF, sizeof(lines));
+    event(LLEM_EVENT_STEP_START, "model", "reading 3 files", NAN);
+    assert_int_equal(n_writes, 1);
+    n_writes = 0;
+    for (frames = 1; frames <= 20; frames++) {
+        now += (int64_t)PROGRESS_TICK_MS * 1000000;
+        progress_tick(&p);
+        assert_int_equal(n_writes, frames);
+    }
+    n_writes = 0;
+    event(LLEM_EVENT_STEP_DONE, "model", "0.1 B parameters", 2.5);
+    assert_int_equal(n_writes, 1);
+}
+
 static void text_from_files_cannot_steer_the_terminal(void **state)
 {
     begin("plain", true, "C.UTF-8");
@@ -298,6 +330,7 @@ int main(void)
         cmocka_unit_test_teardown(powers_become_a_curve, end),
         cmocka_unit_test_teardown(json_escapes_and_ends_with_the_outcome, end),
         cmocka_unit_test_teardown(none_says_nothing, end),
+        cmocka_unit_test_teardown(a_frame_is_one_write, end),
         cmocka_unit_test_teardown(text_from_files_cannot_steer_the_terminal, end),
         cmocka_unit_test(texts_are_cut_at_whole_characters),
         cmocka_unit_test(elapsed_times_read_well),
