@@ -596,28 +596,33 @@ static ssize_t read_proc(pid_t pid, const char *name, char *buf, size_t size)
     return n;
 }
 
+/* By hand: sscanf() takes longer than the kernel. */
 static bool read_seen(struct seen *s, pid_t pid)
 {
+    enum { PARENT = 4, GROUP = 5, FLAGS = 9, STARTED = 22 }; /* fields, as proc(5) counts them */
+    unsigned long long fields[STARTED + 1] = { 0 };
     char buf[1024];
     ssize_t n = read_proc(pid, "stat", buf, sizeof(buf) - 1);
-    char *p;
-    char state;
-    int parent, group;
-    unsigned flags;
+    char *p, *end, state;
 
     if (n <= 0)
         return false;
     buf[n] = '\0';
     p = strrchr(buf, ')'); /* the name may hold anything, ')' and newlines included */
-    *s = (struct seen){ .pid = pid };
-    if (!p ||
-        sscanf(p + 1,
-               " %c %d %d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-               &state, &parent, &group, &flags, &s->started) != 5)
+    if (!p || p[1] != ' ' || !p[2])
         return false;
-    s->kernel = flags & KERNEL_THREAD;
-    s->parent = parent;
-    s->group = group;
+    state = p[2];
+    p += 3;
+    for (int i = PARENT; i <= STARTED; i++, p = end) {
+        fields[i] = strtoull(p, &end, 10);
+        if (end == p)
+            return false;
+    }
+    *s = (struct seen){ .pid = pid };
+    s->parent = (pid_t)fields[PARENT];
+    s->group = (pid_t)fields[GROUP];
+    s->kernel = fields[FLAGS] & KERNEL_THREAD;
+    s->started = fields[STARTED];
     s->dead = state == 'Z' || state == 'X';
     return true;
 }
@@ -625,36 +630,29 @@ static bool read_seen(struct seen *s, pid_t pid)
 /* Does it carry LLEM_RUN=mark? 1 yes, 0 no, -1 it is gone, or just about to execute something. */
 static int has_mark(pid_t pid, const char *mark)
 {
-    static const char name[] = "LLEM_RUN=";
-    char want[128];
-    char buf[4096];
+    char want[128] = ""; /* an entry between two NULs */
+    char buf[4096] = ""; /* what may be the begin of one, and what follows */
     char path[64];
-    size_t len, matched = 0; /* of want, counting from the NUL before the entry */
-    bool at_start = true;
+    size_t len, have = 1; /* as if one had ended before the first */
     bool found = false;
     bool empty = true;
-    ssize_t n, i;
+    ssize_t n;
     int fd;
 
-    len = (size_t)snprintf(want, sizeof(want), "%s%s", name, mark) + 1; /* with its NUL */
+    len = (size_t)snprintf(want + 1, sizeof(want) - 1, "LLEM_RUN=%s", mark) + 2;
     if (len > sizeof(want))
         return 0;
     snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return errno == EACCES || errno == EPERM ? 0 : -1;
-    while (!found && (n = read(fd, buf, sizeof(buf))) > 0) {
+    while (!found && (n = read(fd, buf + have, sizeof(buf) - have)) > 0) {
         empty = false; /* environments may be megabytes long */
-        for (i = 0; i < n && !found; i++) {
-            if (at_start && buf[i] == want[matched]) {
-                found = ++matched == len;
-            } else {
-                at_start = false;
-            }
-            if (buf[i] == '\0') {
-                at_start = true;
-                matched = 0;
-            }
+        have += (size_t)n;
+        found = memmem(buf, have, want, len) != NULL;
+        if (have >= len) {
+            memmove(buf, buf + have - (len - 1), len - 1);
+            have = len - 1;
         }
     }
     close(fd);
