@@ -2,12 +2,11 @@
  *
  * From the harness's memory to recording/: column files first, recording.json last.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/batch.h"
 #include "lib/base/file.h"
-#include "lib/base/json.h"
 #include "lib/engine/hub.h"
 #include "lib/measure/harness.h"
 #include "lib/result/recording.h"
@@ -79,9 +78,10 @@ static const struct llem_area *area_of(const struct llem_harness *h, const char 
     return &h->events;
 }
 
-static llem_errcode write_text(struct llem_harness *h, const struct llem_column_def *def,
-                               const struct source *s, const struct llem_area *area,
-                               struct llem_value *columns, llem_error *err)
+static llem_errcode write_text(struct llem_harness *h, struct llem_batch *batch,
+                               const struct llem_column_def *def, const struct source *s,
+                               const struct llem_area *area, struct llem_value *columns,
+                               llem_error *err)
 {
     struct llem_buf b = LLEM_BUF_INIT(LLEM_RECORDING_MAX_BYTES);
     llem_errcode rc;
@@ -91,14 +91,14 @@ static llem_errcode write_text(struct llem_harness *h, const struct llem_column_
     if (b.failed)
         rc = llem_fail(err, LLEM_ENOMEM, "out of memory while writing %s.%s", s->table, s->name);
     else
-        rc = llem_column_write(h->recording_dir, def, b.data, area->count, b.len, &h->arena,
-                               columns, err);
+        rc = llem_column_write(batch, def, b.data, area->count, b.len, &h->arena, columns, err);
     llem_buf_done(&b);
     return rc;
 }
 
-static llem_errcode write_column(struct llem_harness *h, const struct source *s,
-                                 struct llem_value *columns, llem_error *err)
+static llem_errcode write_column(struct llem_harness *h, struct llem_batch *batch,
+                                 const struct source *s, struct llem_value *columns,
+                                 llem_error *err)
 {
     const struct llem_column_def *def = llem_column_find(s->table, s->name);
     const struct llem_area *area = area_of(h, s->table);
@@ -107,14 +107,13 @@ static llem_errcode write_column(struct llem_harness *h, const struct source *s,
     llem_errcode rc;
 
     if (s->size == 0)
-        return write_text(h, def, s, area, columns, err);
+        return write_text(h, batch, def, s, area, columns, err);
     data = malloc(bytes ? bytes : 1);
     if (!data)
         return llem_fail(err, LLEM_ENOMEM, "out of memory while writing %s.%s", s->table, s->name);
     for (size_t i = 0; i < area->count; i++)
         memcpy(data + i * s->size, (const char *)llem_area_at(area, i) + s->offset, s->size);
-    rc =
-        llem_column_write(h->recording_dir, def, data, area->count, bytes, &h->arena, columns, err);
+    rc = llem_column_write(batch, def, data, area->count, bytes, &h->arena, columns, err);
     free(data);
     return rc;
 }
@@ -385,17 +384,15 @@ static struct llem_value *make_json(struct llem_harness *h, struct llem_value *c
 
 llem_errcode llem_recorder_write(struct llem_harness *h, bool partial, llem_error *err)
 {
+    struct llem_batch batch = { .dir = h->recording_dir, .in_place = true };
     struct llem_value *columns = llem_list(&h->arena), *json;
-    char path[4200];
     llem_errcode rc = LLEM_OK;
 
     add_faults(h);
     if (h->events.count)
         qsort(h->events.base, h->events.count, h->events.row, by_time);
     for (size_t i = 0; i < LLEM_COUNT(sources) && rc == LLEM_OK; i++)
-        rc = write_column(h, &sources[i], columns, err);
-    if (rc == LLEM_OK && !partial)
-        rc = llem_columns_sync(h->recording_dir, columns, err);
+        rc = write_column(h, &batch, &sources[i], columns, err);
     if (rc != LLEM_OK)
         goto done;
     json = make_json(h, columns);
@@ -403,10 +400,14 @@ llem_errcode llem_recorder_write(struct llem_harness *h, bool partial, llem_erro
         rc = llem_fail(err, LLEM_ENOMEM, "out of memory while writing '%s'", h->recording_dir);
         goto done;
     }
-    snprintf(path, sizeof(path), "%s/%s", h->recording_dir,
-             partial ? "recording.partial.json" : "recording.json");
-    rc = llem_json_save(path, json, err);
+    /* It promises the columns: it has its name when they are on disk. */
+    batch.in_place = false;
+    rc = llem_batch_add_json(&batch, partial ? "recording.partial.json" : "recording.json", json,
+                             err);
+    if (rc == LLEM_OK)
+        rc = llem_batch_commit(&batch, err);
 done:
+    llem_batch_done(&batch);
     /* Without its end it is of no use, and on a full disk what is to say so needs the room. */
     if (rc != LLEM_OK)
         llem_remove_tree(h->recording_dir, NULL);

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/batch.h"
 #include "lib/base/file.h"
 #include "lib/base/json.h"
-#include "lib/result/batch.h"
 #include "lib/result/derive.h"
 #include "lib/result/parquet.h"
 #include "lib/result/result.h"
@@ -520,17 +520,6 @@ static llem_errcode write_requests(struct llem_buf *out, const struct llem_recor
 
 /* ---- config.json, environment.json -------------------------------------------------------- */
 
-static llem_errcode dump(struct llem_buf *out, const struct llem_value *v,
-                         const struct llem_arena *a, llem_error *err)
-{
-    if (!a || !a->oom)
-        llem_json_dump(out, v, LLEM_JSON_PRETTY);
-    llem_buf_addc(out, '\n');
-    return (a && a->oom) || out->failed
-               ? llem_fail(err, LLEM_ENOMEM, "out of memory while writing a result")
-               : LLEM_OK;
-}
-
 static struct llem_value *copy_at(struct llem_arena *a, const struct llem_value *root,
                                   const char *path)
 {
@@ -539,7 +528,15 @@ static struct llem_value *copy_at(struct llem_arena *a, const struct llem_value 
     return v ? llem_copy(a, v) : llem_null(a);
 }
 
-static llem_errcode write_config(struct llem_buf *out, const struct llem_recording *r,
+static llem_errcode add_document(struct llem_batch *batch, const char *name,
+                                 const struct llem_value *v, const struct llem_arena *a,
+                                 llem_error *err)
+{
+    return a->oom ? llem_fail(err, LLEM_ENOMEM, "out of memory while writing a result")
+                  : llem_batch_add_json(batch, name, v, err);
+}
+
+static llem_errcode write_config(struct llem_batch *batch, const struct llem_recording *r,
                                  llem_error *err)
 {
     struct llem_arena a = LLEM_ARENA_INIT;
@@ -569,7 +566,7 @@ static llem_errcode write_config(struct llem_buf *out, const struct llem_recordi
     llem_set(&a, o, "resolved_config_hash", copy_at(&a, r->json, "resolved_config_hash"));
     llem_set(&a, o, "effective", copy_at(&a, r->json, "engine.effective"));
     llem_set(&a, o, "config", copy_at(&a, r->json, "config"));
-    rc = dump(out, o, &a, err);
+    rc = add_document(batch, "config.json", o, &a, err);
     llem_arena_done(&a);
     return rc;
 }
@@ -581,7 +578,7 @@ static struct llem_value *mebibytes(struct llem_arena *a, const struct llem_valu
 }
 
 /* The original's snapshot, which knows one GPU, and beside it ours, which knows them all. */
-static llem_errcode write_environment(struct llem_buf *out, const struct llem_recording *r,
+static llem_errcode write_environment(struct llem_batch *batch, const struct llem_recording *r,
                                       llem_error *err)
 {
     struct llem_arena a = LLEM_ARENA_INIT;
@@ -628,7 +625,7 @@ static llem_errcode write_environment(struct llem_buf *out, const struct llem_re
     llem_set(&a, o, "cuda_version_source",
              llem_string(&a, llem_is_null(llem_at(e, "cuda.cuda_version")) ? NULL : "driver"));
     llem_set(&a, o, "environment", copy_at(&a, r->json, "environment"));
-    rc = dump(out, o, &a, err);
+    rc = add_document(batch, "environment.json", o, &a, err);
     llem_arena_done(&a);
     return rc;
 }
@@ -638,43 +635,30 @@ static llem_errcode write_environment(struct llem_buf *out, const struct llem_re
 llem_errcode llem_result_write(const struct llem_recording *r, const struct llem_value *result,
                                const char *dir, llem_error *err)
 {
-    struct llem__batch batch = { .dir = dir };
-    struct llem_buf b;
+    struct llem_batch batch = { .dir = dir };
+    struct llem_buf b = LLEM_BUF_INIT(SIZE_MAX / 2);
     llem_errcode rc = LLEM_OK;
 
-    llem_buf_init(&b, SIZE_MAX / 2);
     if (llem_str_at(result, "timeseries", NULL)) {
         rc = write_series(&b, r, result, err);
         if (rc == LLEM_OK)
-            rc = llem__batch_add(&batch, "timeseries.parquet", b.data, b.len, err);
+            rc = llem_batch_add(&batch, "timeseries.parquet", b.data, b.len, err);
     }
     if (rc == LLEM_OK && llem_recording_column(r, "requests", "pass")) {
         llem_buf_clear(&b);
         rc = write_requests(&b, r, result, err);
         if (rc == LLEM_OK)
-            rc = llem__batch_add(&batch, "requests.parquet", b.data, b.len, err);
-    }
-    if (rc == LLEM_OK) {
-        llem_buf_clear(&b);
-        rc = write_config(&b, r, err);
+            rc = llem_batch_add(&batch, "requests.parquet", b.data, b.len, err);
     }
     if (rc == LLEM_OK)
-        rc = llem__batch_add(&batch, "config.json", b.data, b.len, err);
-    if (rc == LLEM_OK) {
-        llem_buf_clear(&b);
-        rc = write_environment(&b, r, err);
-    }
+        rc = write_config(&batch, r, err);
     if (rc == LLEM_OK)
-        rc = llem__batch_add(&batch, "environment.json", b.data, b.len, err);
-    if (rc == LLEM_OK) {
-        llem_buf_clear(&b);
-        rc = dump(&b, result, NULL, err);
-    }
+        rc = write_environment(&batch, r, err);
     if (rc == LLEM_OK)
-        rc = llem__batch_add(&batch, "result.json", b.data, b.len, err);
+        rc = llem_batch_add_json(&batch, "result.json", result, err);
     if (rc == LLEM_OK)
-        rc = llem__batch_commit(&batch, err); /* result.json last: who sees it sees all */
-    llem__batch_done(&batch);
+        rc = llem_batch_commit(&batch, err); /* result.json last: who sees it sees all */
+    llem_batch_done(&batch);
     llem_buf_done(&b);
     return rc;
 }

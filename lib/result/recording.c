@@ -5,18 +5,14 @@
  */
 #include "lib/result/recording.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <zstd.h>
 
 #include "lib/base/file.h"
 #include "lib/base/json.h"
-#include "lib/result/batch.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "column files are little-endian");
 
@@ -82,27 +78,13 @@ void llem_column_add_utf8(struct llem_buf *b, const char *s)
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
-static llem_errcode write_file(const char *path, const void *data, size_t len, llem_error *err)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    llem_errcode rc = LLEM_OK;
-
-    if (fd < 0)
-        return llem_cannot_write(err, LLEM_EIO, "%s", path);
-    if (llem_write_all(fd, data, len) < 0)
-        rc = llem_cannot_write(err, LLEM_EIO, "%s", path);
-    if (close(fd) < 0 && rc == LLEM_OK)
-        rc = llem_cannot_write(err, LLEM_EIO, "%s", path);
-    if (rc != LLEM_OK)
-        unlink(path);
-    return rc;
-}
-
-llem_errcode llem_column_write(const char *dir, const struct llem_column_def *def, const void *data,
-                               size_t count, size_t bytes, struct llem_arena *a,
+llem_errcode llem_column_write(struct llem_batch *batch, const struct llem_column_def *def,
+                               const void *data, size_t count, size_t bytes, struct llem_arena *a,
                                struct llem_value *columns, llem_error *err)
 {
-    char file[128], path[4096], hex[65];
+    char hex[65];
+    const char *file =
+        llem_arena_printf(a, "%s.%s.%s.zst", def->table, def->name, types[def->type].name);
     struct llem_value *entry;
     void *packed = NULL;
     size_t bound = ZSTD_compressBound(bytes), n;
@@ -111,21 +93,18 @@ llem_errcode llem_column_write(const char *dir, const struct llem_column_def *de
     if (types[def->type].size && bytes != count * types[def->type].size)
         return llem_fail(err, LLEM_EINVAL, "column %s.%s: %zu bytes do not hold %zu rows",
                          def->table, def->name, bytes, count);
-    snprintf(file, sizeof(file), "%s.%s.%s.zst", def->table, def->name, types[def->type].name);
-    if ((size_t)snprintf(path, sizeof(path), "%s/%s", dir, file) >= sizeof(path))
-        return llem_fail(err, LLEM_EINVAL, "the path '%s' is too long", dir);
-
-    packed = malloc(bound);
+    packed = file ? malloc(bound) : NULL;
     if (!packed) {
-        rc = llem_fail(err, LLEM_ENOMEM, "cannot allocate %zu bytes for '%s'", bound, path);
+        rc = llem_fail(err, LLEM_ENOMEM, "cannot allocate %zu bytes for column %s.%s", bound,
+                       def->table, def->name);
         goto done;
     }
     n = ZSTD_compress(packed, bound, bytes ? data : "", bytes, 3);
     if (ZSTD_isError(n)) {
-        rc = llem_fail(err, LLEM_ENOMEM, "cannot compress '%s': %s", path, ZSTD_getErrorName(n));
+        rc = llem_fail(err, LLEM_ENOMEM, "cannot compress '%s': %s", file, ZSTD_getErrorName(n));
         goto done;
     }
-    rc = write_file(path, packed, n, err);
+    rc = llem_batch_add(batch, file, packed, n, err);
     if (rc != LLEM_OK)
         goto done;
 
@@ -140,36 +119,9 @@ llem_errcode llem_column_write(const char *dir, const struct llem_column_def *de
     llem_set(a, entry, "bytes", llem_int(a, (int64_t)bytes));
     llem_set(a, entry, "sha256", llem_string(a, hex));
     llem_append(a, columns, entry);
-    rc = a->oom ? llem_fail(err, LLEM_ENOMEM, "out of memory while writing '%s'", path) : LLEM_OK;
+    rc = a->oom ? llem_fail(err, LLEM_ENOMEM, "out of memory while writing '%s'", file) : LLEM_OK;
 done:
     free(packed);
-    return rc;
-}
-
-llem_errcode llem_columns_sync(const char *dir, const struct llem_value *columns, llem_error *err)
-{
-    int fds[LLEM_RECORDING_MAX_COLUMNS] = { 0 }, error = 0;
-    char path[4300];
-    size_t n = 0, failed = 0;
-    llem_errcode rc = LLEM_OK;
-
-    while (n < columns->count && n < LLEM_RECORDING_MAX_COLUMNS && !error) {
-        snprintf(path, sizeof(path), "%s/%s", dir, llem_str_at(columns->items[n], "file", ""));
-        fds[n] = open(path, O_RDONLY | O_CLOEXEC);
-        if (fds[n] < 0) {
-            failed = n;
-            error = errno;
-        } else {
-            n++;
-        }
-    }
-    if (error || !llem__sync_files(fds, n, &failed, &error)) {
-        errno = error;
-        rc = llem_cannot_write(err, LLEM_EIO, "%s/%s", dir,
-                               llem_str_at(columns->items[failed], "file", ""));
-    }
-    while (n > 0)
-        close(fds[--n]);
     return rc;
 }
 

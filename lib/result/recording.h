@@ -6,6 +6,7 @@
 #ifndef LLEM_RESULT_RECORDING_H
 #define LLEM_RESULT_RECORDING_H
 
+#include "lib/base/batch.h"
 #include "lib/base/value.h"
 
 enum { LLEM_RECORDING_VERSION = 1 };
@@ -40,13 +41,11 @@ struct llem_column {
     const char *const *utf8;
 };
 
-/* Write one column file atomically enough (the directory is not committed before recording.json):
- * <dir>/<table>.<name>.<type>.zst; appends its entry to `columns` (a list). */
-llem_errcode llem_column_write(const char *dir, const struct llem_column_def *def, const void *data,
-                               size_t count, size_t bytes, struct llem_arena *a,
+/* Write one column file, <table>.<name>.<type>.zst, into the recording's batch, and append its
+ * entry to `columns` (a list), which keeps the file's name alive. */
+llem_errcode llem_column_write(struct llem_batch *batch, const struct llem_column_def *def,
+                               const void *data, size_t count, size_t bytes, struct llem_arena *a,
                                struct llem_value *columns, llem_error *err);
-/* Put the columns on disk, before a recording.json that promises them is renamed into place. */
-llem_errcode llem_columns_sync(const char *dir, const struct llem_value *columns, llem_error *err);
 const struct llem_column_def *llem_column_find(const char *table,
                                                const char *name); /* NULL if unknown */
 /* Append one row to the bytes of a UTF8 column; NULL is an empty text. */

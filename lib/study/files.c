@@ -12,10 +12,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/base/batch.h"
 #include "lib/base/file.h"
 #include "lib/base/json.h"
 #include "lib/config/config.h"
-#include "lib/result/batch.h"
 #include "lib/study/study.h"
 
 enum { SLUG_MAX = 120, NAME_TRIES = 1000, RESULT_MAX = 256 << 20 };
@@ -425,27 +425,16 @@ struct document {
 };
 
 /* Write documents together, and wait for the disk once. */
-static llem_errcode save_all(const char *dir, const struct document *docs, size_t count,
+static llem_errcode save_all(struct llem_batch batch, const struct document *docs, size_t count,
                              llem_error *err)
 {
-    struct llem__batch batch = { .dir = dir };
-    struct llem_buf text = LLEM_BUF_INIT(SIZE_MAX / 2);
     llem_errcode rc = LLEM_OK;
 
-    for (size_t i = 0; rc == LLEM_OK && i < count; i++) {
-        llem_buf_clear(&text);
-        llem_json_dump(&text, docs[i].v, LLEM_JSON_PRETTY);
-        llem_buf_addc(&text, '\n');
-        if (text.failed)
-            rc = llem_fail(err, LLEM_ENOMEM, "cannot write '%s/%s': out of memory", dir,
-                           docs[i].name);
-        else
-            rc = llem__batch_add(&batch, docs[i].name, text.data, text.len, err);
-    }
-    llem_buf_done(&text);
+    for (size_t i = 0; rc == LLEM_OK && i < count; i++)
+        rc = llem_batch_add_json(&batch, docs[i].name, docs[i].v, err);
     if (rc == LLEM_OK)
-        rc = llem__batch_commit(&batch, err);
-    llem__batch_done(&batch);
+        rc = llem_batch_commit(&batch, err);
+    llem_batch_done(&batch);
     return rc;
 }
 
@@ -466,7 +455,8 @@ static llem_errcode claim_dir(struct llem_study *s, const struct llem_value *exp
         return llem_fail(err, LLEM_ENOMEM, "cannot prepare '%s': out of memory", s->dir);
     if (mkdir(hidden, 0777) < 0)
         return llem_fail(err, LLEM_EIO, "cannot make '%s': %m", hidden);
-    rc = save_all(hidden, files, LLEM_COUNT(files), err);
+    rc = save_all((struct llem_batch){ .dir = hidden, .in_place = true }, files, LLEM_COUNT(files),
+                  err);
     if (rc == LLEM_OK && rename(hidden, s->cell.dir) < 0)
         rc = llem_fail(err, LLEM_EIO, "cannot make '%s': %m", s->cell.dir);
     if (rc == LLEM_OK)
@@ -485,7 +475,7 @@ static llem_errcode save_study(struct llem_study *s, const char *started, llem_e
     files[1].v = s->manifest;
     if (s->arena.oom)
         return llem_fail(err, LLEM_ENOMEM, "cannot prepare '%s': out of memory", s->dir);
-    return save_all(s->dir, files, LLEM_COUNT(files), err);
+    return save_all((struct llem_batch){ .dir = s->dir }, files, LLEM_COUNT(files), err);
 }
 
 /* Everything about the one cell that can be known before its directory is made. */

@@ -82,6 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct llem_arena a = { .max = (size_t)1 << 26 };
     struct llem_value *tree = NULL, *columns;
     char dir[128], rec[160], path[200];
+    struct llem_batch batch = { .dir = rec, .in_place = true };
     size_t n_defs = 0, left;
     bool sound;
 
@@ -113,11 +114,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         left -= 4;
         len = len < left ? len : left;
         if (sound && w)
-            llem_column_write(rec, def, p, len / w, len / w * w, &a, columns, NULL);
+            llem_column_write(&batch, def, p, len / w, len / w * w, &a, columns, NULL);
         else if (sound)
-            llem_column_write(rec, def, p, rows_of_text(p, len), len, &a, columns, NULL);
+            llem_column_write(&batch, def, p, rows_of_text(p, len), len, &a, columns, NULL);
         else
             write_raw(rec, def, p, len);
+        llem_batch_done(&batch); /* one by one: the same column may come often */
         p += len;
         left -= len;
     }

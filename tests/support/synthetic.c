@@ -93,14 +93,17 @@ static void put(struct table *t, const char *name, int64_t v, const char *text)
 static void table_write(struct table *t, const char *dir, struct llem_arena *a,
                         struct llem_value *columns)
 {
+    struct llem_batch batch = { .dir = dir, .in_place = true };
     llem_error err = { 0 };
 
     for (size_t i = 0; i < t->n; i++) {
         struct column *c = &t->c[i];
 
-        must(llem_column_write(dir, c->def, c->b.data, c->count, c->b.len, a, columns, &err), &err);
+        must(llem_column_write(&batch, c->def, c->b.data, c->count, c->b.len, a, columns, &err),
+             &err);
         llem_buf_done(&c->b);
     }
+    llem_batch_done(&batch);
 }
 
 static void put_sample(struct table *t, int64_t begin_ns, int64_t end_ns, int device, int field,

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include "lib/base/batch.h"
 #include "lib/base/file.h"
 
 static void expect_content(const char *path, const char *expected)
@@ -113,6 +114,56 @@ static void writing_replaces_the_whole_file(void **state)
     assert_int_equal(st.st_mode & 0777, 0640);
     assert_int_equal(count_entries(in_dir("w")), 1);
     umask(before);
+}
+
+static void a_batch_is_seen_when_it_is_committed_and_leaves_nothing_else(void **state)
+{
+    char dir[512];
+    struct llem_batch b = { .dir = dir };
+    struct llem_arena a = LLEM_ARENA_INIT;
+    llem_error err = { 0 };
+
+    assert_int_equal(make_own_dir("batch"), 0);
+    snprintf(dir, sizeof(dir), "%s", in_dir("batch"));
+    put_file(in_dir("batch/a"), "old");
+    for (int commit = 0; commit < 2; commit++) {
+        assert_int_equal(llem_batch_add(&b, "a", "new", 3, &err), LLEM_OK);
+        assert_int_equal(llem_batch_add_json(&b, "b.json", llem_int(&a, 7), &err), LLEM_OK);
+        expect_content(in_dir("batch/a"), "old");
+        assert_false(llem_path_exists(in_dir("batch/b.json")));
+        if (commit)
+            assert_int_equal(llem_batch_commit(&b, &err), LLEM_OK);
+        llem_batch_done(&b);
+        assert_int_equal(count_entries(dir), commit ? 2 : 1);
+    }
+    expect_content(in_dir("batch/a"), "new");
+    expect_content(in_dir("batch/b.json"), "7\n");
+
+    b.in_place = true;
+    assert_int_equal(llem_batch_add(&b, "c", "here", 4, &err), LLEM_OK);
+    expect_content(in_dir("batch/c"), "here");
+    llem_batch_done(&b);
+    assert_int_equal(count_entries(dir), 3);
+    llem_arena_done(&a);
+}
+
+static void a_batch_that_cannot_be_renamed_says_so_and_removes_what_is_hidden(void **state)
+{
+    char dir[512];
+    struct llem_batch b = { .dir = dir };
+    llem_error err = { 0 };
+
+    assert_int_equal(make_own_dir("busy"), 0);
+    snprintf(dir, sizeof(dir), "%s", in_dir("busy"));
+    assert_int_equal(make_own_dir("busy/b"), 0);
+    assert_int_equal(llem_batch_add(&b, "a", "x", 1, &err), LLEM_OK);
+    assert_int_equal(llem_batch_add(&b, "b", "x", 1, &err), LLEM_OK);
+    assert_int_equal(llem_batch_add(&b, "c", "x", 1, &err), LLEM_OK);
+    assert_int_equal(llem_batch_commit(&b, &err), LLEM_EIO);
+    assert_contains(err.msg, "busy/b");
+    llem_batch_done(&b);
+    expect_content(in_dir("busy/a"), "x");
+    assert_int_equal(count_entries(dir), 2);
 }
 
 static void names_without_a_directory_are_in_the_working_directory(void **state)
@@ -514,6 +565,8 @@ int main(void)
         cmocka_unit_test(files_without_a_size_are_read_to_their_end),
         cmocka_unit_test(what_is_no_file_is_refused_at_once),
         cmocka_unit_test(writing_replaces_the_whole_file),
+        cmocka_unit_test(a_batch_is_seen_when_it_is_committed_and_leaves_nothing_else),
+        cmocka_unit_test(a_batch_that_cannot_be_renamed_says_so_and_removes_what_is_hidden),
         cmocka_unit_test(names_without_a_directory_are_in_the_working_directory),
         cmocka_unit_test(what_is_no_regular_file_is_not_replaced),
         cmocka_unit_test(a_full_disk_leaves_the_old_file_and_nothing_else),

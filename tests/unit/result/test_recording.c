@@ -100,13 +100,15 @@ static struct llem_value *entry(struct llem_value *json, const char *table, cons
 static void replace_column(const struct fixture *f, const char *table, const char *name,
                            const void *data, size_t count, size_t bytes)
 {
+    struct llem_batch batch = { .dir = f->rec, .in_place = true };
     struct llem_arena a = LLEM_ARENA_INIT;
     struct llem_value *json, *list = llem_list(&a), *e;
 
     assert_int_equal(llem_json_load(&a, &json, f->json, 1 << 26, NULL), LLEM_OK);
-    assert_int_equal(llem_column_write(f->rec, llem_column_find(table, name), data, count, bytes,
+    assert_int_equal(llem_column_write(&batch, llem_column_find(table, name), data, count, bytes,
                                        &a, list, NULL),
                      LLEM_OK);
+    llem_batch_done(&batch);
     e = entry(json, table, name);
     for (size_t k = 0; k < list->items[0]->count; k++)
         llem_set(&a, e, list->items[0]->keys[k], list->items[0]->items[k]);
@@ -396,13 +398,14 @@ static void text_that_is_no_text_is_refused(void **state)
 static void wrong_byte_count_is_not_written(void **state)
 {
     struct fixture *f = *state;
+    struct llem_batch batch = { .dir = f->rec, .in_place = true };
     struct llem_arena a = LLEM_ARENA_INIT;
     struct llem_value *list = llem_list(&a);
     llem_error err = { 0 };
     int64_t x = 0;
 
     assert_int_equal(
-        llem_column_write(f->rec, llem_column_find("events", "t_ns"), &x, 2, 8, &a, list, &err),
+        llem_column_write(&batch, llem_column_find("events", "t_ns"), &x, 2, 8, &a, list, &err),
         LLEM_EINVAL);
     assert_int_equal(list->count, 0);
     llem_arena_done(&a);
@@ -410,14 +413,15 @@ static void wrong_byte_count_is_not_written(void **state)
 
 static void directory_that_cannot_be_written_is_an_error(void **state)
 {
+    struct llem_batch batch = { .dir = "/nonexistent/dir", .in_place = true };
     struct llem_arena a = LLEM_ARENA_INIT;
     struct llem_value *list = llem_list(&a);
     llem_error err = { 0 };
     int64_t x = 0;
 
-    assert_int_equal(llem_column_write("/nonexistent/dir", llem_column_find("events", "t_ns"), &x,
-                                       1, 8, &a, list, &err),
-                     LLEM_EIO);
+    assert_int_equal(
+        llem_column_write(&batch, llem_column_find("events", "t_ns"), &x, 1, 8, &a, list, &err),
+        LLEM_EIO);
     assert_non_null(strstr(err.msg, "/nonexistent/dir/events.t_ns.i64.zst"));
     llem_arena_done(&a);
 }
