@@ -18,7 +18,7 @@
 #include "lib/config/config.h"
 #include "lib/study/study.h"
 
-enum { SLUG_MAX = 120, NAME_TRIES = 1000, RESULT_MAX = 256 << 20 };
+enum { SLUG_MAX = 120, NAME_TRIES = 1000 };
 
 static const char *const state_names[] = {
     [LLEM_STATE_RUNNING] = "running",         [LLEM_STATE_COMPLETED] = "completed",
@@ -554,7 +554,7 @@ void llem_study_done(struct llem_study *s)
 /* ---- the end ------------------------------------------------------------------------------ */
 
 /* Numbers of the result, for people who read the manifest. */
-static void entry_numbers(struct llem_study *s)
+static void entry_numbers(struct llem_study *s, const llem_result *result)
 {
     static const struct {
         const char *key, *path;
@@ -567,20 +567,18 @@ static void entry_numbers(struct llem_study *s)
         { "mj_per_tok", "mj_per_tok_adjusted" },
     };
     struct llem_arena *a = &s->arena;
-    char *path = llem_path_join(a, s->cell.dir, "result.json");
-    struct llem_value *result;
 
-    if (!path || llem_json_load(a, &result, path, RESULT_MAX, NULL) < 0)
-        return;
     for (size_t i = 0; i < LLEM_COUNT(numbers); i++) {
-        double d = llem_real_at(result, numbers[i].path, NAN);
+        double d;
+        int null = 0;
 
-        if (isfinite(d))
+        if (llem_result_double(result, numbers[i].path, &d, &null) == LLEM_OK && !null)
             llem_set(a, s->cell.manifest, numbers[i].key, llem_real(a, d));
     }
 }
 
-llem_errcode llem_study_finish(struct llem_study *s, const struct llem_outcome *o, llem_error *err)
+llem_errcode llem_study_finish(struct llem_study *s, const struct llem_outcome *o,
+                               const llem_result *result, llem_error *err)
 {
     struct llem_arena *a = &s->arena;
     struct llem_value *entry = s->cell.manifest;
@@ -596,7 +594,8 @@ llem_errcode llem_study_finish(struct llem_study *s, const struct llem_outcome *
     llem_set(a, entry, "log_file", llem_stringf(a, "%s/worker.log", s->cell.name));
     if (completed) {
         llem_set(a, entry, "result_file", llem_stringf(a, "%s/result.json", s->cell.name));
-        entry_numbers(s);
+        if (result)
+            entry_numbers(s, result);
     } else {
         llem_set(a, entry, "error_type", llem_string(a, llem_errcode_name(o->err.code)));
         llem_set(a, entry, "error_message", safe_text(a, o->err.msg, strlen(o->err.msg)));

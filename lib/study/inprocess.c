@@ -60,6 +60,7 @@ llem_errcode llem_run_engine(llem_result **out, llem_ctx *ctx, const llem_engine
     llem_engine_run run;
     llem_run_opts opts = { .size = sizeof(opts) };
     llem_error own = { 0 };
+    llem_result *result = NULL;
     llem_errcode rc = read_args(&run, args, err);
 
     if (rc < 0)
@@ -92,10 +93,14 @@ llem_errcode llem_run_engine(llem_result **out, llem_ctx *ctx, const llem_engine
         o.err = own;
     }
     o.finished_ns = ctx->clock->wall_ns(ctx->clock->self);
-    if (llem_study_finish(&study, &o, rc < 0 ? NULL : &own) < 0 && rc == LLEM_OK)
+    if (rc == LLEM_OK)
+        rc = llem_result_load(&result, ctx, study.cell.dir, &own);
+    if (llem_study_finish(&study, &o, result, rc < 0 ? NULL : &own) < 0 && rc == LLEM_OK)
         rc = own.code;
     if (rc == LLEM_OK)
-        rc = llem_result_load(out, ctx, study.cell.dir, &own);
+        *out = result;
+    else
+        llem_result_free(result);
     if (rc < 0 && err)
         *err = own;
     llem_study_done(&study);

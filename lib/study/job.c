@@ -24,6 +24,7 @@ struct llem_job {
     double timeout_s;
     pthread_t thread;
     struct llem_outcome outcome; /* the thread's until it is joined */
+    llem_result *result;         /* likewise; NULL: none, taken, or it cannot be loaded */
     bool joined;
 };
 
@@ -50,7 +51,10 @@ static void *job_main(void *arg)
     started.text = job->study.cell.dir;
     llem_event_queue_push(&job->events, &started);
     llem_runner_run(&runner, o, &log_tail);
-    if (llem_study_finish(&job->study, o, &late) < 0 && o->state == LLEM_STATE_COMPLETED) {
+    if (o->state == LLEM_STATE_COMPLETED)
+        llem_result_load(&job->result, job->ctx, job->study.cell.dir, NULL);
+    if (llem_study_finish(&job->study, o, job->result, &late) < 0 &&
+        o->state == LLEM_STATE_COMPLETED) {
         /* The result is safe; that its status could not be written is still worth a line. */
         llem_event warning = { .type = LLEM_EVENT_WARNING, .step = "", .reason = "io" };
 
@@ -168,7 +172,11 @@ llem_errcode llem_job_result(llem_job *job, llem_result **out, llem_error *err)
             *err = job->outcome.err;
         return job->outcome.err.code;
     }
-    return llem_result_load(out, job->ctx, job->study.cell.dir, err);
+    if (!job->result) /* asked for again, or this says why */
+        return llem_result_load(out, job->ctx, job->study.cell.dir, err);
+    *out = job->result;
+    job->result = NULL;
+    return LLEM_OK;
 }
 
 const char *llem_job_dir(const llem_job *job)
@@ -187,6 +195,7 @@ void llem_job_free(llem_job *job)
     }
     llem_event_free(job->shown);
     llem_event_queue_done(&job->events);
+    llem_result_free(job->result);
     llem_study_done(&job->study);
     close(job->wake_fd);
     free(job);

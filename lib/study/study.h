@@ -114,8 +114,10 @@ struct llem_study {
 llem_errcode llem_study_make(struct llem_study *s, llem_ctx *ctx, const llem_config *config,
                              const llem_run_opts *opts, llem_error *err);
 void llem_study_done(struct llem_study *s);
-/* Write status.json, then the manifest. Tries both whatever fails first. */
-llem_errcode llem_study_finish(struct llem_study *s, const struct llem_outcome *o, llem_error *err);
+/* Write status.json, then the manifest, with figures of `result` where it is not NULL. Tries both
+ * whatever fails first. */
+llem_errcode llem_study_finish(struct llem_study *s, const struct llem_outcome *o,
+                               const llem_result *result, llem_error *err);
 
 /* Last component of a model's name, made a safe file name. */
 void llem_slug(char *out, size_t size, const char *text);

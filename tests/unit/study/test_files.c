@@ -177,7 +177,7 @@ static void the_end_is_in_status_and_manifest(void **state)
         assert_int_equal(llem_study_make(&s, ctx, config, &opts, NULL), LLEM_OK);
         if (cases[i].code < 0)
             llem_fail(&o.err, cases[i].code, "because");
-        assert_int_equal(llem_study_finish(&s, &o, NULL), LLEM_OK);
+        assert_int_equal(llem_study_finish(&s, &o, NULL, NULL), LLEM_OK);
         v = load(&a, s.cell.dir, "status.json");
         assert_string_equal(llem_str_at(v, "state", ""), cases[i].status);
         assert_string_equal(llem_str_at(v, "log_tail", ""), "a??b");

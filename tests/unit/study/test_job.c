@@ -123,6 +123,9 @@ static void a_job_tells_its_directory_its_steps_and_its_result(void **state)
     assert_int_equal(llem_result_double(result, "total_inference_time_sec", &s, &null), LLEM_OK);
     assert_true(!null && s > 0);
     llem_result_free(result);
+    assert_int_equal(llem_job_result(job, &result, NULL), LLEM_OK); /* one each time */
+    assert_string_equal(llem_result_dir(result), llem_job_dir(job));
+    llem_result_free(result);
     llem_job_free(job);
     llem_config_free(config);
 }
