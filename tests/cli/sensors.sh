@@ -10,21 +10,13 @@ scenario() { # NAME: standard input
     mkdir -p "$tmp/$1"
     cat >"$tmp/$1/scenario"
 }
-begin() { # NAME COMMAND...: measure COMMAND on the boards of NAME's scenario, in the background
+board() { # NAME COMMAND...: on the boards of NAME's scenario, in the background
+    LLEM_NVML_LIBRARY=$fakes/libnvidia-ml.so.1 LLEM_FAKE_NVML_SCENARIO=$tmp/$1/scenario start "$@"
+}
+begin() { # NAME COMMAND...: measure COMMAND
     local name=$1
     shift
-    LLEM_NVML_LIBRARY=$fakes/libnvidia-ml.so.1 LLEM_FAKE_NVML_SCENARIO=$tmp/$name/scenario \
-        llem measure --quick --progress=none -o "$tmp/$name/out" "$@" \
-        >"$tmp/$name/stdout" 2>"$tmp/$name/stderr" </dev/null &
-    echo $! >"$tmp/$name/pid"
-}
-finish() { # NAME
-    say "$1"
-    command="llem measure ($1)"
-    wait "$(cat "$tmp/$1/pid")"
-    status=$?
-    cp "$tmp/$1/stdout" "$tmp/out"
-    cp "$tmp/$1/stderr" "$tmp/err"
+    board "$name" llem measure --quick --progress=none -o "$tmp/$name/out" "$@"
 }
 # A command of 1.5 s whose second half begins with a flag.
 halves() { echo "sleep 0.7; touch $tmp/$1/flag; sleep 0.8"; }
@@ -53,12 +45,9 @@ board h100 2
   process self 500000000
   process $$ 1000000
 EOF
-LLEM_NVML_LIBRARY=$fakes/libnvidia-ml.so.1 LLEM_FAKE_NVML_SCENARIO=$tmp/engine/scenario \
-    sh -c "until test -s '$tmp/engine/trace'; do sleep 0.05; done
+board engine sh -c "until test -s '$tmp/engine/trace'; do sleep 0.05; done
     llem run $quick -n 20 --progress=none -o '$tmp/engine/out' --set test.busy=true --set test.request_s=0.1 \
-        --set 'test.gpus=[$uuid]' --set test.peak_memory_bytes=3000000000 --set task.max_output_tokens=64" \
-    >"$tmp/engine/stdout" 2>"$tmp/engine/stderr" </dev/null &
-echo $! >"$tmp/engine/pid"
+        --set 'test.gpus=[$uuid]' --set test.peak_memory_bytes=3000000000 --set task.max_output_tokens=64"
 "$fakes/fake-load" "$tmp/engine/trace" 80 --tree "$(cat "$tmp/engine/pid")" 400 &
 engine_follower=$!
 
@@ -69,12 +58,11 @@ board h100 2
   gain 1
   load idle 100
 EOF
-LLEM_NVML_LIBRARY=$fakes/libnvidia-ml.so.1 LLEM_FAKE_NVML_SCENARIO=$tmp/ranks/scenario LLEM_PLUGIN_PATH=$here/../fakes/worker \
+LLEM_PLUGIN_PATH=$here/../fakes/worker board ranks \
     llem run -m ./model -e scripted -d builtin -n 3 --quick --progress=none -o "$tmp/ranks/out" --set scripted.request_s=0.5 \
-    --set "scripted.gpus=$uuid ${uuid%0}1" >"$tmp/ranks/stdout" 2>"$tmp/ranks/stderr" </dev/null &
-echo $! >"$tmp/ranks/pid"
+    --set "scripted.gpus=$uuid ${uuid%0}1"
 
-mkdir -p "$tmp/sys" "$tmp/cpu"
+mkdir -p "$tmp/sys"
 scenario rapl <<EOF
 zone intel-rapl:0
   name package-0
@@ -94,13 +82,9 @@ EOF
 "$fakes/fake-powercap" "$tmp/sys" "$tmp/rapl/scenario" >"$tmp/rapl/ready" &
 powercap=$!
 wait_for 5 test -s "$tmp/rapl/ready"
-LLEM_SYSFS=$tmp/sys llem measure --quick --progress=none -o "$tmp/rapl/out" --for 2 \
-    >"$tmp/rapl/stdout" 2>"$tmp/rapl/stderr" </dev/null &
-echo $! >"$tmp/rapl/pid"
+LLEM_SYSFS=$tmp/sys start rapl llem measure --quick --progress=none -o "$tmp/rapl/out" --for 2
 
-LLEM_SYSFS=$tmp/sys llem run "$here/../../examples/quickstart.yaml" -n 50 --quick --progress=none -o "$tmp/cpu/out" \
-    >"$tmp/cpu/stdout" 2>"$tmp/cpu/stderr" </dev/null &
-echo $! >"$tmp/cpu/pid"
+LLEM_SYSFS=$tmp/sys start cpu llem run "$here/../../examples/quickstart.yaml" -n 50 --quick --progress=none -o "$tmp/cpu/out"
 
 # ---- what goes wrong ---------------------------------------------------------------------------
 
@@ -156,26 +140,25 @@ finish load
 exits 0
 kill $follower
 read -r from to <<EOF
-$(json "$tmp/load/out/recording/recording.json" "f\"{d['window']['t_begin_ns']} {d['window']['t_end_ns']}\"")
+$(json "$recording" "f\"{d['window']['t_begin_ns']} {d['window']['t_end_ns']}\"")
 EOF
 truth=$("$fakes/fake-truth" "$tmp/load/scenario" 0 "$from" "$to")
 # Two boards; after the end power decays with 8 ms from 450 W to 80 W, which belongs to the work.
-json_is "$tmp/load/out/result.json" "abs(d['total_energy_j'] / (2 * ($truth + 370 * 0.008)) - 1) < 0.01" True
-json_is "$tmp/load/out/result.json" "d['energy_quality']" measured
-json_is "$tmp/load/out/result.json" "[w['reason'] for w in d['measurement_warnings_detail'] if w['reason'] == 'sensor_faked']" "['sensor_faked']"
+json_is "$result" "abs(d['total_energy_j'] / (2 * ($truth + 370 * 0.008)) - 1) < 0.01" True
+json_is "$result" "d['energy_quality']" measured
+json_is "$result" "[w['reason'] for w in d['measurement_warnings_detail'] if w['reason'] == 'sensor_faked']" "['sensor_faked']"
 
-json_is "$tmp/load/out/result.json" \
+json_is "$result" \
     "d['multi_gpu']['num_gpus'], d['multi_gpu']['energy_per_gpu_j'] == d['energy_per_device_j'], sum(d['energy_per_device_j']) == d['total_energy_j']" \
     "(2, True, True)"
 # 80 W of two boards, before the work.
-json_is "$tmp/load/out/result.json" "abs(d['baseline_power_w'] - 160) < 4 * d['quantities']['baseline_power_w']['u_stat']" True
+json_is "$result" "abs(d['baseline_power_w'] - 160) < 4 * d['quantities']['baseline_power_w']['u_stat']" True
 
 finish engine
 exits 0
 kill $engine_follower
-result=$(echo "$tmp"/engine/out/study_*/001_*/result.json)
 read -r from to <<EOF
-$(json "$(dirname "$result")/recording/recording.json" "f\"{d['window']['t_begin_ns']} {d['window']['t_end_ns']}\"")
+$(json "$recording" "f\"{d['window']['t_begin_ns']} {d['window']['t_end_ns']}\"")
 EOF
 truth=$("$fakes/fake-truth" "$tmp/engine/scenario" 0 "$from" "$to")
 json_is "$result" "d['energy_quality'], d['energy_source'], d['energy_scope']" "('measured', 'nvml/counter_ticks', ['gpu:$uuid'])"
@@ -212,7 +195,6 @@ json_is "$environment" "[d['hardware']['thermal'][k] > 0 for k in ('temperature_
 
 finish ranks
 exits 0
-result=$(echo "$tmp"/ranks/out/study_*/001_*/result.json)
 parts="[p['energy_metrics']['total_energy_j'] for p in d['process_results']]"
 json_is "$result" "d['aggregation']['method'], d['aggregation']['num_processes'], d['aggregation']['gpu_attribution_verified'], d['aggregation']['warnings']" "('sum_energy_wall_throughput', 2, True, [])"
 json_is "$result" "$parts == d['energy_per_device_j'], abs(sum($parts) / d['total_energy_j'] - 1) < 1e-12, [p['gpu_id'] for p in d['process_results']]" "(True, True, [0, 1])"
@@ -228,16 +210,15 @@ prints "process_results.1.process_index"
 finish rapl
 exits 0
 # 30 W over 2 s; the counter wraps each 20 J. psys and the twin are not added.
-json_is "$tmp/rapl/out/result.json" "abs(d['total_energy_j'] - 60) < 1" True
-json_is "$tmp/rapl/out/recording/recording.json" \
+json_is "$result" "abs(d['total_energy_j'] - 60) < 1" True
+json_is "$recording" \
     "sorted(d['domains'][i]['id'] for i in d['charged']['domains'])" "['dram:0', 'package:0']"
-json_is "$tmp/rapl/out/result.json" "d['quantities']['total_energy_j']['u_sys'], d['quantities']['total_energy_j']['u_sys_reason']" \
+json_is "$result" "d['quantities']['total_energy_j']['u_sys'], d['quantities']['total_energy_j']['u_sys_reason']" \
     "(None, 'gain_unknown')"
 
 finish cpu
 exits 0
 kill $powercap
-result=$(echo "$tmp"/cpu/out/study_*/001_*/result.json)
 json_is "$result" "d['energy_quality'], d['energy_scope'], abs(d['energy']['mean_power_w'] - 30) < 2" \
     "('measured', ['package:0', 'dram:0'], True)"
 json_is "$result" "[k for k, v in d['energy_breakdown'].items() if v is None]" "[]"
@@ -260,28 +241,28 @@ json_is "$result" "[p for p, q in d['quantities'].items() if q['value'] is None]
 reasons="[w['reason'] for w in d['measurement_warnings_detail']]"
 finish lost
 exits 0 "the command's own status"
-json_is "$tmp/lost/out/result.json" "d['total_energy_j'], 'device_lost' in $reasons" "(None, True)"
+json_is "$result" "d['total_energy_j'], 'device_lost' in $reasons" "(None, True)"
 
 for name in stuck reset jump; do
     finish $name
     exits 0 "the command's own status"
-    json_is "$tmp/$name/out/result.json" "'counter_$name' in $reasons" True
+    json_is "$result" "'counter_$name' in $reasons" True
     # The averaged power still tells: 100 W over 1.5 s. Nothing else may stand there.
-    json_is "$tmp/$name/out/result.json" \
+    json_is "$result" \
         "d['total_energy_j'] is None or abs(d['total_energy_j'] / d['quantities']['total_energy_j']['value'] - 1) < 1e-9 and 120 < d['total_energy_j'] < 200" True
-    json_is "$tmp/$name/out/result.json" "'counter' in str(d['quantities']['total_energy_j']['source'])" False
+    json_is "$result" "'counter' in str(d['quantities']['total_energy_j']['source'])" False
 done
 
 finish garbage
 exits 0 "the command's own status"
-json_is "$tmp/garbage/out/result.json" "d['total_energy_j']" None
-json_is "$tmp/garbage/out/result.json" "bool(d['quantities']['total_energy_j']['reason'])" True
+json_is "$result" "d['total_energy_j']" None
+json_is "$result" "bool(d['quantities']['total_energy_j']['reason'])" True
 
 finish throttle
 exits 0 "the command's own status"
-json_is "$tmp/throttle/out/result.json" "d['thermal_throttle']['thermal'], d['thermal_throttle']['sw_thermal'], d['thermal_throttle']['detected'], 0.7 < d['thermal_throttle']['throttle_duration_sec'] <= d['total_inference_time_sec'], 'throttled_thermal' in $reasons" \
+json_is "$result" "d['thermal_throttle']['thermal'], d['thermal_throttle']['sw_thermal'], d['thermal_throttle']['detected'], 0.7 < d['thermal_throttle']['throttle_duration_sec'] <= d['total_inference_time_sec'], 'throttled_thermal' in $reasons" \
     "(True, True, True, True, True)"
-json_is "$tmp/throttle/out/result.json" "len(d['thermal_throttle']['throttle_timestamps']) > 2 and d['thermal_throttle']['throttle_timestamps'][0] > 0.6" True
+json_is "$result" "len(d['thermal_throttle']['throttle_timestamps']) > 2 and d['thermal_throttle']['throttle_timestamps'][0] > 0.6" True
 
 finish missing
 exits 2

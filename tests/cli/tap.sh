@@ -42,6 +42,26 @@ run() { # COMMAND...: $status, $tmp/out, $tmp/err
     status=$?
 }
 
+start() { # NAME COMMAND...: in the background; what it writes goes under $tmp/NAME
+    local name=$1
+    shift
+    mkdir -p "$tmp/$name"
+    "$@" >"$tmp/$name/stdout" 2>"$tmp/$name/stderr" </dev/null &
+    echo $! >"$tmp/$name/pid"
+    echo "$*" >"$tmp/$name/command"
+}
+
+finish() { # NAME: $status, $tmp/out, $tmp/err of what was started, $result, $recording of its -o $tmp/NAME/out
+    say "$1"
+    command=$(cat "$tmp/$1/command")
+    wait "$(cat "$tmp/$1/pid")"
+    status=$?
+    cp "$tmp/$1/stdout" "$tmp/out"
+    cp "$tmp/$1/stderr" "$tmp/err"
+    result=$(ls "$tmp/$1"/out/result.json "$tmp/$1"/out/study_*/001_*/result.json 2>/dev/null)
+    recording=$(dirname "$result")/recording/recording.json
+}
+
 say() { said=$1; } # what the next checks are about
 
 report() { # OK NAME

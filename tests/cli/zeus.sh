@@ -26,20 +26,7 @@ trap 'kill $(cat "$tmp/daemons") 2>/dev/null; rm -rf "$tmp"' EXIT
 begin() { # NAME COMMAND ARGUMENT...: llem with the daemon of NAME
     local name=$1 verb=$2
     shift 2
-    mkdir -p "$tmp/$name"
-    ZEUSD_SOCK_PATH=$tmp/$name/socket llem "$verb" -o "$tmp/$name/out" --progress=none "$@" \
-        >"$tmp/$name/stdout" 2>"$tmp/$name/stderr" </dev/null &
-    echo $! >"$tmp/$name/pid"
-}
-finish() { # NAME
-    say "$1"
-    command="llem ($1)"
-    wait "$(cat "$tmp/$1/pid")"
-    status=$?
-    cp "$tmp/$1/stdout" "$tmp/out"
-    cp "$tmp/$1/stderr" "$tmp/err"
-    result=$(echo "$tmp/$1"/out/result.json "$tmp/$1"/out/study_*/001_*/result.json | tr ' ' '\n' | grep -v '[*]' | xargs ls 2>/dev/null)
-    recording=$(dirname "$result")/recording/recording.json
+    ZEUSD_SOCK_PATH=$tmp/$name/socket start "$name" llem "$verb" -o "$tmp/$name/out" --progress=none "$@"
 }
 reasons="[w['reason'] for w in d['measurement_warnings_detail']]"
 sensor() { echo "[(s['reason'], s['charged']) for s in d['sensors'] if s['name'] == '$1'][0]"; }
