@@ -412,19 +412,12 @@ class Transformers(w.Engine):
     ) -> tuple[list[int], int]:
         limit = max_input_tokens or self.setup.get("task.max_input_tokens")
         self.chat = bool(chat_template or self.options.get("chat_template"))
-        self.prompts, self.truncated = [], 0
-        for i, prompt in enumerate(prompts):
-            ids = self.encode(prompt, None)
-            if limit and len(ids) > limit:
-                ids = ids[:limit] if isinstance(prompt, list) else self.encode(prompt, limit)
-                self.truncated += 1
-            self.check_prompt(i, ids)
-            self.prompts.append(ids)
+        self.prompts, self.truncated = w.token_ids(prompts, limit, self.encode)
+        vocabulary = getattr(self.text_config, "vocab_size", None)
+        w.check_prompts(self.prompts, self.context, vocabulary)
         return [len(p) for p in self.prompts], self.truncated
 
-    def encode(self, prompt: str | list[int], limit: int | None) -> list[int]:
-        if isinstance(prompt, list):
-            return prompt
+    def encode(self, prompt: str, limit: int | None) -> list[int]:
         tokenizer = self.tokenizer()
         special = True
         if self.chat:
@@ -439,20 +432,7 @@ class Transformers(w.Engine):
         )["input_ids"]
 
     def decode(self, ids: list[int]) -> str:
-        return self.tokenizer().decode(ids, skip_special_tokens=True)
-
-    def check_prompt(self, i: int, ids: list[int]) -> None:
-        vocabulary = getattr(self.text_config, "vocab_size", None)
-        if not ids:
-            raise refuse(f"prompt {i} has no tokens; the model has nothing to start from")
-        if self.context and len(ids) >= self.context:
-            raise refuse(
-                f"prompt {i} has {len(ids)} tokens, which leaves no room in the model's context of "
-                f"{self.context}",
-                f"set task.max_input_tokens below {self.context}",
-            )
-        if vocabulary and not all(0 <= t < vocabulary for t in ids):
-            raise refuse(f"prompt {i} has token ids outside the model's vocabulary of {vocabulary}")
+        return w.text_of(self.tokenizer(), ids)
 
     # ---- devices and loading
 

@@ -19,7 +19,7 @@ import signal
 import time
 from typing import Any
 
-from llem_worker import Engine, WorkerError, plain
+from llem_worker import Engine, WorkerError, check_prompts, plain, text_of, token_ids
 
 # ---- settings
 
@@ -121,18 +121,10 @@ class LlmEngine(Engine):
         max_input_tokens: int | None,
         chat_template: bool | str | None,
     ) -> tuple[list[int], int]:
-        self.prompts = []
-        cut = 0
-        for i, prompt in enumerate(prompts):
-            ids = list(prompt) if isinstance(prompt, list) else self.encode(prompt, chat_template)
-            if max_input_tokens and len(ids) > max_input_tokens:
-                ids = ids[:max_input_tokens]
-                cut += 1
-            if not ids:
-                raise WorkerError(
-                    f"prompt {i} has no tokens; the model has nothing to start from", "config"
-                )
-            self.prompts.append(ids)
+        def encode(text: str, limit: int | None) -> list[int]:
+            return self.encode(text, chat_template)[:limit]
+
+        self.prompts, cut = token_ids(prompts, max_input_tokens, encode)
         self.check_prompts()
         return [len(p) for p in self.prompts], cut
 
@@ -149,7 +141,7 @@ class LlmEngine(Engine):
         return self._tokenizer
 
     def decode(self, ids: list[int]) -> str:
-        return self.tokenizer().decode(ids, skip_special_tokens=True)
+        return text_of(self.tokenizer(), ids)
 
     def encode(self, text: str, chat_template: bool | str | None) -> list[int]:
         """A text as token ids."""
@@ -167,21 +159,8 @@ class LlmEngine(Engine):
         )
 
     def check_prompts(self) -> None:
-        """What the library would refuse in the middle of the window is refused before it."""
-        context, vocabulary = self.limits
-        for i, prompt in enumerate(self.prompts):
-            if context and len(prompt) >= context:
-                raise WorkerError(
-                    f"prompt {i} has {len(prompt)} tokens, which leaves no room in the context of "
-                    f"{context}",
-                    "config",
-                    f"set task.max_input_tokens below {context}, or raise {self.context_setting}",
-                )
-            if vocabulary and (min(prompt) < 0 or max(prompt) >= vocabulary):
-                raise WorkerError(
-                    f"prompt {i} has a token id outside the model's vocabulary of {vocabulary}",
-                    "config",
-                )
+        """Against the limits that are known by now."""
+        check_prompts(self.prompts, *self.limits, self.context_setting)
 
     def check_pass(self, indices: list[int], repeats: int, loaded: Any) -> None:
         """A pass needs a model, prompts that exist, and at least one repeat."""

@@ -620,6 +620,64 @@ def versions(*names: str) -> dict[str, str]:
     return found
 
 
+# ---- prompts
+
+
+def token_ids(
+    prompts: list[str | list[int]],
+    limit: int | None,
+    encode: Callable[[str, int | None], list[int]],
+) -> tuple[list[list[int]], int]:
+    """The token ids of prompts, and how many were cut to `limit`; always the beginning is kept.
+
+    `encode` is the engine's tokenizer, which cuts texts itself: some end every text with a token.
+    """
+    found: list[list[int]] = []
+    cut = 0
+    for i, prompt in enumerate(prompts):
+        ids = list(prompt) if isinstance(prompt, list) else encode(prompt, None)
+        if limit and len(ids) > limit:
+            ids = ids[:limit] if isinstance(prompt, list) else encode(prompt, limit)
+            cut += 1
+        if not ids:
+            raise WorkerError(
+                f"prompt {i} has no tokens; the model has nothing to start from", "config"
+            )
+        found.append(ids)
+    return found, cut
+
+
+def check_prompts(
+    prompts: list[list[int]], context: int | None, vocabulary: int | None, raised_by: str = ""
+) -> None:
+    """What a library would refuse in the middle of the window is refused before it."""
+    for i, prompt in enumerate(prompts):
+        if context and len(prompt) >= context:
+            hint = f"set task.max_input_tokens below {context}"
+            raise WorkerError(
+                f"prompt {i} has {len(prompt)} tokens, which leaves no room in the context of "
+                f"{context}",
+                "config",
+                f"{hint}, or raise {raised_by}" if raised_by else hint,
+            )
+        if vocabulary and (min(prompt) < 0 or max(prompt) >= vocabulary):
+            raise WorkerError(
+                f"prompt {i} has a token id outside the model's vocabulary of {vocabulary}",
+                "config",
+            )
+
+
+def text_of(tokenizer: Any, ids: list[int]) -> str:
+    """Output ids as the tokenizer's own decoder writes them, as every engine of llem does.
+
+    The "clean-up" that older configurations ask for takes out spaces that the model wrote.
+    """
+    try:
+        return tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    except TypeError:  # a tokenizer that has no such step (Mistral's in vLLM)
+        return tokenizer.decode(ids, skip_special_tokens=True)
+
+
 # ---- models of the hub
 
 

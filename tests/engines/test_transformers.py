@@ -188,7 +188,7 @@ def error_kind_of(model):
 def test_prompts_that_cannot_be_run_are_refused_before_the_load():
     refused("has no tokens", texts=[""])
     refused("outside the model's vocabulary of 400", texts=[[400]])
-    refused("no room in the model's context of 128", texts=[[1] * 128])
+    refused("no room in the context of 128", texts=[[1] * 128])
 
 
 def test_output_without_a_limit_ends_with_the_context():
@@ -525,7 +525,9 @@ def test_the_worker_speaks_the_protocol_from_initialize_to_shutdown():
         w.call("run_inference", **{"pass": 0, "indices": [0, 1], "repeats": 1, "text": True})
         tokenizer = AutoTokenizer.from_pretrained(MODELS / "llama")
         for r in w.take("request"):
-            text = tokenizer.decode(r["output_ids"], skip_special_tokens=True)
+            text = tokenizer.decode(
+                r["output_ids"], skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
             assert text and r["output_text"] == text.replace("\0", "\ufffd")
         w.call("cleanup")
         w.call("cleanup")
@@ -569,6 +571,20 @@ def test_two_ranks_give_one_stream_of_receipts_and_say_what_each_did():
             assert not os.path.exists(f"/proc/{r['pid']}"), "nobody stays"
     assert "needs tp_size" in str(process_error(tp_plan="auto"))
     assert Run(tp_size=2).effective["ignored"]["tp_size"]
+
+
+def test_a_text_keeps_the_spaces_that_the_tokenizers_clean_up_would_take_out():
+    from transformers import AutoTokenizer
+
+    for clean_up in (False, True):
+        tokenizer = AutoTokenizer.from_pretrained(
+            MODELS / "llama",
+            clean_up_tokenization_spaces=clean_up,
+            clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output=clean_up,
+        )
+        ids = tokenizer.encode("Hello , world .")
+        assert (tokenizer.decode(ids, skip_special_tokens=True) == "Hello, world.") == clean_up
+        assert llem_worker.text_of(tokenizer, ids) == "Hello , world ."
 
 
 def llem(*command: str) -> subprocess.CompletedProcess:

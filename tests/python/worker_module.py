@@ -272,5 +272,46 @@ def test_the_module_needs_nothing_but_the_standard_library():
     assert run.returncode == 0, run.stdout
 
 
+def test_prompts_are_cut_at_their_end_and_refused_where_nothing_can_start():
+    def encode(text, limit):
+        return [len(word) for word in text.split()][:limit]
+
+    cut = llem_worker.token_ids(["a bb ccc", [7, 8, 9], "d"], 2, encode)
+    assert cut == ([[1, 2], [7, 8], [1]], 2)
+    assert llem_worker.token_ids(["a bb ccc"], None, encode) == ([[1, 2, 3]], 0)
+    llem_worker.check_prompts([[1, 2]], 3, 3)
+    for prompts, context, vocabulary, words in (
+        ([[1, 2], [1, 2, 3]], 3, None, "prompt 1 has 3 tokens"),
+        ([[3]], None, 3, "outside the model's vocabulary of 3"),
+        ([[-1]], None, 3, "outside the model's vocabulary of 3"),
+    ):
+        try:
+            llem_worker.check_prompts(prompts, context, vocabulary, "the.limit")
+        except llem_worker.WorkerError as error:
+            assert words in str(error) and error.kind == "config"
+            assert context is None or error.hint.endswith("below 3, or raise the.limit")
+        else:
+            raise AssertionError(words)
+    try:
+        llem_worker.token_ids(["a", " "], None, encode)
+    except llem_worker.WorkerError as error:
+        assert "prompt 1 has no tokens" in str(error)
+    else:
+        raise AssertionError("an empty prompt")
+
+
+def test_a_text_is_what_the_decoder_writes_with_any_kind_of_tokenizer():
+    class Cleaning:
+        def decode(self, ids, skip_special_tokens, clean_up_tokenization_spaces=True):
+            assert skip_special_tokens
+            return "so." if clean_up_tokenization_spaces else "so ."
+
+    class Plain:
+        def decode(self, ids, skip_special_tokens):
+            return "so ."
+
+    assert llem_worker.text_of(Cleaning(), [1]) == llem_worker.text_of(Plain(), [1]) == "so ."
+
+
 if __name__ == "__main__":
     tap.run()
