@@ -17,6 +17,7 @@ __all__ = [
     "BatchEfficiencyMetrics",
     "ComputeMetrics",
     "CounterFigures",
+    "Emissions",
     "EnergyBreakdown",
     "EnergyDomain",
     "EnergyEstimate",
@@ -25,6 +26,7 @@ __all__ = [
     "EnergyMetrics",
     "EstimateRange",
     "EstimatedFigures",
+    "EstimatedKgCo2",
     "ExtendedEfficiencyMetrics",
     "FlopsResult",
     "GPUUtilisationMetrics",
@@ -157,7 +159,7 @@ class EnergyMetrics(Fields):
     duration_sec: float | None = None
     """s"""
     emissions_kg_co2: float | None = None
-    """null: needs the grid's intensity"""
+    """kg; always an estimate, see emissions; null: no carbon intensity is given"""
     energy_per_token_j: float | None = None
     """J/tok; total tokens"""
 
@@ -483,6 +485,26 @@ class EstimatedFigures(Fields):
     """tok/J"""
     kwh_per_million_output_tokens: EstimateRange | None = None
     """kWh"""
+
+
+class EstimatedKgCo2(Fields):
+    """kg; of energy_estimated_j, null without it"""
+
+
+
+class Emissions(Fields):
+    """carbon dioxide of the electricity, always an estimate"""
+
+    kg_co2: float | None = None
+    """kg; of total_energy_j"""
+    estimated_kg_co2: EstimatedKgCo2 | None = None
+    """kg; of energy_estimated_j, null without it"""
+    method: str
+    """energy_x_pue_x_carbon_intensity"""
+    carbon_intensity_gco2_kwh: float | None = None
+    """g/kWh; as configured; null: not given"""
+    datacenter_pue: float | None = None
+    """as configured, 1 by default"""
 
 
 class OutputPerRequest(Fields):
@@ -856,6 +878,8 @@ class ResultFields(Fields):
     """null unless nothing better was charged"""
     energy_estimated: EstimatedFigures | None = None
     """figures of the estimate, with its range"""
+    emissions: Emissions
+    """carbon dioxide of the electricity, always an estimate"""
     tokens: TokenCounts
     """of the measured pass"""
     throughput: Throughput
