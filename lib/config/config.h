@@ -58,6 +58,7 @@ struct llem_engine_rows {
     const char *name;
     const struct llem_row *rows; /* ends with path NULL; paths begin with "<name>." */
     bool hidden;
+    const char *rules; /* path of its rules.yaml, which may not exist; NULL = none */
 };
 
 struct llem_schema; /* immutable; owned by the context (LLEM_SLOT_SCHEMA) */
@@ -142,6 +143,8 @@ void llem_study_design_hash(const struct llem_schema *s, const struct llem_value
 /* The settings of a study itself: study_execution, runners, images. */
 extern const struct llem_row llem_study_rows[]; /* ends with path NULL */
 
+struct llem_rules;
+
 /*
  * The cells that a study file declares, in order: engine by engine those of the sweep, then the
  * explicit experiments. A cell is not kept but made when asked for, out of the tree that its block
@@ -175,9 +178,43 @@ void llem_sweep_free(struct llem_sweep *s);
  * *errors: NULL, or all that is wrong with it, one a line. NULL without memory. */
 const struct llem_value *llem_sweep_cell(const struct llem_sweep *s, size_t index,
                                          struct llem_arena *a, const char **errors);
+/* The rules of the cell's engine; NULL = none. */
+const struct llem_rules *llem_sweep_rules(const struct llem_sweep *s, size_t index);
 /* "task.dataset.n_prompts=50, transformers.dtype=float16": what tells the cell from its neighbours,
  * or the settings of an explicit experiment. */
 const char *llem_sweep_label(const struct llem_sweep *s, size_t index, struct llem_arena *a);
+
+/* ---- rules -------------------------------------------------------------------------------- */
+
+/* What an engine's settings do to each other (docs/formats.md, "rules.yaml"). */
+enum llem_severity {
+    LLEM_RULE_DORMANT, /* a setting has no effect: without it the same is measured */
+    LLEM_RULE_WARN,    /* it runs, but hardly as it was meant */
+    LLEM_RULE_ERROR,   /* it cannot run */
+};
+
+struct llem_rules {
+    const struct llem_rule {
+        const char *id, *message;
+        enum llem_severity severity;
+        const struct llem__predicate *match;
+        size_t n_match;
+        const char *const *resets; /* settings that go back to their defaults; ends with NULL */
+        const struct llem_value *triggers,
+            *spares; /* settings, as path to value: an example each */
+    } * rules;
+    size_t count;
+};
+
+/* The rules of an engine, in the arena; none if it has no file of them. */
+llem_errcode llem_rules_load(struct llem_rules *out, struct llem_arena *a,
+                             const struct llem_schema *s, const char *engine, llem_error *err);
+/* Does the rule's condition hold in a complete tree? *about: the setting it is about. */
+bool llem_rule_holds(const struct llem_rule *rule, const struct llem_value *tree,
+                     const struct llem_value **about);
+/* The tree with settings that have no effect back at their defaults, sharing nodes with it. */
+const struct llem_value *llem_rules_settle(const struct llem_rules *r, const struct llem_schema *s,
+                                           struct llem_arena *a, const struct llem_value *tree);
 
 /* ---- user configuration and variables ----------------------------------------------------- */
 

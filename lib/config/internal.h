@@ -95,6 +95,7 @@ struct llem_schema {
     struct llem__node *top;
     struct llem__node **sorted; /* by path, for llem_schema_find */
     const char **engines;       /* names; ends with NULL */
+    const char **rules;         /* of each engine, the path of its rules.yaml, or NULL */
     const char **visible;       /* of those that are not hidden; ends with NULL */
 };
 
@@ -170,6 +171,18 @@ struct llem_value *llem__complete(const struct llem_schema *s, struct llem_arena
 const char *llem__absolute_dir(struct llem_arena *a, const char *cwd, const char *path);
 /* A model must be named; path: the file to blame, or NULL. */
 void llem__check_model(struct llem__check *c, const struct llem_value *tree, const char *path);
+
+/* ---- trees with shared nodes --------------------------------------------------------------- */
+
+/* The tree with v at a path, sharing all else with it. LLEM_TAG_UNSET puts the default there; a map
+ * merges; sections that are null or absent are completed on the way. */
+struct llem_value *llem__with(const struct llem_schema *s, struct llem_arena *a,
+                              const struct llem_value *tree, const char *path,
+                              struct llem_value *v);
+
+/* Error rules into c->diags; warnings, and settings without effect, into the log. */
+void llem__check_rules(struct llem__check *c, const struct llem_rules *rules,
+                       const struct llem_value *tree);
 
 /* ---- presets, user configuration, variables ------------------------------------------------ */
 

@@ -382,6 +382,7 @@ llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
     struct llem__diags diags = { 0 };
     struct llem__check check = { .schema = schema, .ctx = ctx };
     const struct llem__keys *file_keys;
+    struct llem_rules rules;
     llem_config *c = calloc(1, sizeof(*c));
     llem_errcode rc;
     char *cwd = NULL;
@@ -431,6 +432,10 @@ llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
     if (!model_was_given(settings, count))
         llem__check_model(&check, c->tree, path);
     llem__check_cross(&check, c->tree);
+    rc = llem_rules_load(&rules, &c->arena, schema, llem_config_engine(c), err);
+    if (rc < 0)
+        goto done;
+    llem__check_rules(&check, &rules, c->tree);
 
 report:
     if (merged)

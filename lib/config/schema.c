@@ -262,6 +262,7 @@ llem_errcode llem_schema_new(struct llem_schema **out, const struct llem_engine_
     s->rows = llem_arena_calloc(&s->arena, total + 1, sizeof(*s->rows));
     s->engines = llem_arena_calloc(&s->arena, total + 1, sizeof(*s->engines));
     s->visible = llem_arena_calloc(&s->arena, total + 1, sizeof(*s->visible));
+    s->rules = llem_arena_calloc(&s->arena, total + 1, sizeof(*s->rules));
     engine_row = llem_arena_alloc(&s->arena, sizeof(*engine_row));
     if (s->arena.oom)
         goto done;
@@ -269,6 +270,7 @@ llem_errcode llem_schema_new(struct llem_schema **out, const struct llem_engine_
     for (const struct llem_row *r = llem_shared_rows; r->path; r++) {
         if (is_engine_section(r)) {
             const struct llem_engine_rows *e = engine_called(engines, count, r->path);
+            s->rules[n] = llem_arena_strdup(&s->arena, e ? e->rules : NULL);
             s->engines[n++] = r->path;
             s->visible[n_visible++] = r->path;
             add_engine(s, r, r->path, e);
@@ -279,6 +281,7 @@ llem_errcode llem_schema_new(struct llem_schema **out, const struct llem_engine_
                 if (row_called(llem_shared_rows, engines[i].name))
                     continue;
                 s->engines[n] = llem_arena_strdup(&s->arena, engines[i].name);
+                s->rules[n] = llem_arena_strdup(&s->arena, engines[i].rules);
                 if (!engines[i].hidden)
                     s->visible[n_visible++] = s->engines[n];
                 n++;

@@ -32,6 +32,7 @@ struct llem__block {
     struct llem_value *base; /* complete; without the preset */
     const char *errors;
     const char *label; /* of an explicit experiment: its own settings */
+    const struct llem_rules *rules;
     struct axis *axes; /* slowest first */
     size_t n_axes;
     size_t first, count; /* of cells */
@@ -48,6 +49,11 @@ struct reading {
     struct llem__check check;
     struct llem_value *user, *shared, *upper; /* layers; shared: base files and the study's own */
     const struct llem_value *sweep, *experiments;
+    struct rules_of {
+        const char *engine;
+        struct llem_rules rules;
+    } * rules; /* of the engines so far */
+    size_t n_rules;
     const char **engines; /* as the study says, or those of scoped axes; ends with NULL */
     bool engines_named, engine_forced;
     struct llem__block *blocks;
@@ -174,6 +180,12 @@ static struct llem_value *with(const struct llem_schema *s, struct llem_arena *a
     }
     llem_set(a, out, key, v);
     return out;
+}
+
+struct llem_value *llem__with(const struct llem_schema *s, struct llem_arena *a,
+                              const struct llem_value *tree, const char *path, struct llem_value *v)
+{
+    return with(s, a, tree, path, 0, v);
 }
 
 /* ---- labels -------------------------------------------------------------------------------- */
@@ -411,6 +423,22 @@ static struct llem_value *block_base(struct reading *r, const char *engine,
     return llem__complete(r->s->schema, r->a, "", tree, 0);
 }
 
+static const struct llem_rules *rules_of(struct reading *r, const char *engine)
+{
+    llem_error err;
+
+    for (size_t i = 0; i < r->n_rules; i++)
+        if (strcmp(r->rules[i].engine, engine) == 0)
+            return &r->rules[i].rules;
+    if (!in_list(r->s->schema->engines, engine) || !r->rules)
+        return NULL;
+    r->rules[r->n_rules].engine = engine;
+    if (llem_rules_load(&r->rules[r->n_rules].rules, r->a, r->s->schema, engine, &err) < 0)
+        llem__diag_at(&r->diags, err.file[0] ? llem_arena_strdup(r->a, err.file) : NULL, err.line,
+                      err.column, "%s", err.msg);
+    return &r->rules[r->n_rules++].rules;
+}
+
 static void block_count(struct reading *r, struct llem__block *b)
 {
     size_t n = 1;
@@ -437,6 +465,7 @@ static void swept_block(struct reading *r, const char *engine)
         return;
     r->check.engine = engine;
     b->base = block_base(r, engine, NULL);
+    b->rules = rules_of(r, llem_str_at(b->base, "engine", engine));
     b->axes = llem_arena_calloc(r->a, r->sweep->count + 1, sizeof(*b->axes));
     for (int pass = 0; b->axes && pass < 2; pass++) {
         for (size_t i = 0; i < r->sweep->count && !r->a->oom; i++) {
@@ -467,6 +496,7 @@ static void explicit_block(struct reading *r, const char *engine, const struct l
     c.unknown = &r->diags;
     checked = llem__check_layer(&c, entry);
     b->base = block_base(r, llem_str_at(checked, "engine", engine), checked);
+    b->rules = rules_of(r, llem_str_at(b->base, "engine", "transformers"));
     label_leaves(r->s->schema, r->a, &label, "", checked);
     b->label = llem_arena_strdup(r->a, label.data);
     llem_buf_done(&label);
@@ -712,7 +742,11 @@ static struct llem_value *split_flags(struct reading *r, struct llem_value *laye
 static void expand(struct reading *r)
 {
     bool declares = r->sweep->count || !r->experiments->count;
+    size_t engines = 1;
 
+    while (r->s->schema->engines[engines - 1])
+        engines++;
+    r->rules = llem_arena_calloc(r->a, engines, sizeof(*r->rules));
     check_sweep(r);
     find_engines(r);
     if (r->diags.count || !r->engines)
@@ -912,11 +946,18 @@ const struct llem_value *llem_sweep_cell(const struct llem_sweep *s, size_t inde
     if (!text && !a->oom) {
         llem__check_model(&c, tree, s->path);
         llem__check_cross(&c, tree);
+        if (b->rules)
+            llem__check_rules(&c, b->rules, tree);
         if (diags.count)
             text = llem__diags_text(&diags);
     }
     *errors = text;
     return a->oom ? NULL : tree;
+}
+
+const struct llem_rules *llem_sweep_rules(const struct llem_sweep *s, size_t index)
+{
+    return block_of(s, index)->rules;
 }
 
 const char *llem_sweep_label(const struct llem_sweep *s, size_t index, struct llem_arena *a)

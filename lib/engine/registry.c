@@ -140,6 +140,7 @@ static llem_errcode read_engine(llem_ctx *ctx, struct engines *e, const char *di
         return llem_fail_at(err, LLEM_ECONFIG, path, v ? v->line : 1, v ? v->column : 1,
                             "name must be the engine's name: small letters, digits and _, and no "
                             "setting of its own");
+    info->rules = llem_path_join(&e->arena, dir, "rules.yaml");
     info->help = llem_str_at(yaml, "help", "");
     info->hidden = llem_bool_at(yaml, "hidden", false);
     info->yaml = yaml;
@@ -323,7 +324,8 @@ llem_errcode llem_ctx_schema(llem_ctx *ctx, const struct llem_schema **out, llem
         if (rc < 0)
             return rc;
         for (size_t i = 0; i < count; i++)
-            rows[i] = (struct llem_engine_rows){ list[i].name, list[i].rows, list[i].hidden };
+            rows[i] = (struct llem_engine_rows){ list[i].name, list[i].rows, list[i].hidden,
+                                                 list[i].rules };
         rc = llem_schema_new(&schema, rows, count, err);
         if (rc < 0)
             return rc;

@@ -14,6 +14,7 @@ struct llem_engine_info {
     const char *dir;                       /* of its engine.yaml */
     const struct llem_engine_class *table; /* NULL: known by its rows only, has no worker yet */
     const struct llem_row *rows;
+    const char *rules;             /* path of its rules.yaml, which it may have */
     const struct llem_value *yaml; /* the whole engine.yaml */
     const char *missing;           /* why it cannot run, a sentence; NULL = it can */
     const char *remedy;

@@ -136,6 +136,8 @@ static void look_at_cells(struct llem_plan *p)
             llem_sha256_of(text.data, text.len, hex);
             memcpy(cell->hash, hex, 16);
             llem_buf_clear(&effect);
+            if (llem_sweep_rules(s, i))
+                tree = llem_rules_settle(llem_sweep_rules(s, i), s->schema, &a, tree);
             llem_config_effect(s->schema, tree, &effect);
             llem_sha256_of(effect.data, effect.len, hex);
             unhex(cell->effect, hex, sizeof(cell->effect));

@@ -165,6 +165,36 @@ static void what_does_the_same_runs_once(void **state)
     llem_plan_free(p);
 }
 
+/* Examples 20 and 21: a temperature is nothing to greedy decoding. */
+static void settings_without_effect_do_not_tell_experiments_apart(void **state)
+{
+    static const char study[] =
+        M "study_execution: {n_cycles: %d, deduplicate_equivalent: %s}\nsweep: "
+          "{transformers.sampling.do_sample: [true, false], transformers.sampling.temperature: "
+          "[%s]}\n";
+    struct fixture *f = *state;
+    struct llem_plan *p;
+    char yaml[512];
+
+    snprintf(yaml, sizeof(yaml), study, 1, "true", "0.5, 1.0, 1.5");
+    p = plan_of(f, yaml);
+    assert_int_equal(p->n_groups, 4);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(p->groups[i].count, i < 3 ? 1 : 3);
+    assert_int_equal(p->n_runs, 4);
+    llem_plan_free(p);
+    snprintf(yaml, sizeof(yaml), study, 1, "false", "0.5, 1.0, 1.5");
+    p = plan_of(f, yaml);
+    assert_int_equal(p->n_runs, 6);
+    llem_plan_free(p);
+    snprintf(yaml, sizeof(yaml), study, 3, "true", "0.5, 0.7");
+    p = plan_of(f, yaml);
+    assert_int_equal(p->sweep->count, 4);
+    assert_int_equal(p->n_groups, 3);
+    assert_int_equal(p->n_runs, 9);
+    llem_plan_free(p);
+}
+
 static void what_measures_otherwise_is_never_merged(void **state)
 {
     static const char *const sweeps[] = {
@@ -273,6 +303,8 @@ int main(void)
         cmocka_unit_test(every_order_runs_everything_once_a_cycle),
         cmocka_unit_test_setup_teardown(runs_carry_their_cycle, setup, teardown),
         cmocka_unit_test_setup_teardown(what_does_the_same_runs_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(settings_without_effect_do_not_tell_experiments_apart,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(what_measures_otherwise_is_never_merged, setup, teardown),
         cmocka_unit_test_setup_teardown(studies_have_their_known_hashes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_shuffle_without_seed_takes_it_from_the_study, setup,
