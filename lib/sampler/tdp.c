@@ -20,10 +20,13 @@ struct row {
 };
 
 /* TDP: vendors' product pages; compared with cpu_power.csv of CodeCarbon 3. Of Intel's desktops
- * from the 12th generation on that file has two only: i9-13900K (125 W, as here) and i7-12700K (190
- * W, which is the upper figure here), so the others' "processor base power" and "maximum turbo
- * power" have Intel's specifications as their one source. i7-12700H and Ultra 7 155H are as there.
- * The upper figures of the 10th and 11th generation are PL2 of their datasheets. */
+ * from the 12th generation on that file has two only (i9-13900K: 125 W; i7-12700K: 190 W, which is
+ * the upper figure here), so "processor base power", "maximum turbo power" and threads of each were
+ * compared with what the press has printed of Intel's tables: Club386 (i9-12900K), cputronic
+ * (i5-12600K), The Register and ComputerBase (i7-13700K), Digital Trends (14th generation, and
+ * that i9-13900K and i5-13600K are as their successors), Notebookcheck (i7-1360P, Ultra 7 155H),
+ * Wccftech (12th generation H: 45 and 115 W). The upper figures of the 10th and 11th generation
+ * are PL2 of their datasheets. */
 /* clang-format off */
 static const struct row rows[] = {
     /* AMD, servers */
