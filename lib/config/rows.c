@@ -77,6 +77,8 @@ const struct llem_row llem_shared_rows[] = {
          "fraction by which a checked baseline may differ (validated)"),
     ENUM("measurement.energy_sampler", NULLABLE, "\"auto\"", "auto|nvml|zeus|codecarbon|rapl|estimate",
          "where energy is read; auto takes the best that is usable, null measures none"),
+    BOOL("measurement.hash_weights", OURS, "false",
+         "after the run, hash the content of weight files whose digest the hub has not told"),
     BOOL("measurement.latency_pass", OURS, "false",
          "after the window, run the prompts once more, one token at a time, for the times of tokens"),
     BOOL("measurement.quick", OURS, "false",

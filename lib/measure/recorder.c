@@ -2,6 +2,7 @@
  *
  * From the harness's memory to recording/: column files first, recording.json last.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -200,6 +201,53 @@ static bool weights_are_made_up(const struct llem_harness *h, const char *engine
     return strcmp(llem_str_at(section, "engine.load_format", format), "dummy") == 0;
 }
 
+/* The content of a file; false if it cannot be read, or nobody wants to wait for it. */
+static bool hash_file(const struct llem_harness *h, const char *path, void *buf, size_t size,
+                      char hex[65])
+{
+    struct llem_sha256 sha;
+    FILE *f = fopen(path, "re");
+    bool whole = f != NULL;
+
+    llem_sha256_init(&sha);
+    while (whole) {
+        size_t n = fread(buf, 1, size, f);
+
+        llem_sha256_add(&sha, buf, n);
+        if (n < size)
+            break;
+        whole = !llem_harness_canceled(h);
+    }
+    whole = whole && !ferror(f);
+    if (f)
+        fclose(f);
+    llem_sha256_hex(&sha, hex);
+    return whole;
+}
+
+/* Digests of the files that lack one. By now the window is over and the engine gone. */
+static void hash_weights(struct llem_harness *h, const char *dir, struct llem_value *files)
+{
+    enum { PIECE = 1 << 20 };
+    struct llem_arena *a = &h->arena;
+    void *buf = malloc(PIECE);
+    char hex[65];
+
+    for (size_t i = 0; buf && i < files->count; i++) {
+        struct llem_value *f = files->items[i];
+        const char *path = llem_path_join(a, dir, llem_str_at(f, "name", ""));
+
+        if (llem_get(f, "sha256"))
+            continue;
+        if (path && hash_file(h, path, buf, PIECE, hex))
+            llem_set(a, f, "sha256", llem_string(a, hex));
+        else
+            llem_log(h->ctx, LLEM_LOG_WARNING, "harness", "the weights '%s' were not hashed",
+                     path ? path : dir);
+    }
+    free(buf);
+}
+
 /* Which model it was: its commit on the hub, and its weight files. An engine that opens the files
  * itself says which; of others they are looked up where the model is now. */
 static void identify_model(struct llem_harness *h, struct llem_value *v)
@@ -213,6 +261,8 @@ static void identify_model(struct llem_harness *h, struct llem_value *v)
     if (llem_hub_find_model(a, h->ctx, llem_harness_model(h), &dir, &commit, NULL) == LLEM_OK &&
         !made_up)
         files = llem_hub_weights(a, dir, sha256);
+    if (files && llem_bool_at(h->config, "measurement.hash_weights", false))
+        hash_weights(h, dir, files);
     if (!llem_str_at(v, "revision", NULL)) {
         llem_set(a, v, "revision", commit ? llem_string(a, commit) : llem_null(a));
         if (!commit)

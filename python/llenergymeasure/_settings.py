@@ -146,6 +146,8 @@ class MeasurementConfig(Section):
         "estimate",
     ] | None = "auto"
     """where energy is read; auto takes the best that is usable, null measures none"""
+    hash_weights: bool = False
+    """after the run, hash the content of weight files whose digest the hub has not told"""
     latency_pass: bool = False
     """after the window, run the prompts once more, one token at a time, for the times of tokens"""
     quick: bool = False

@@ -186,6 +186,26 @@ run llem run -m ./nowhere -e cpu -d builtin --skip-preflight -q
 exits 1
 complains 'nowhere'
 
+say "weights of a directory, hashed on request"
+shards=$here/../data/models/qwen2
+run llem run -m "$shards" -e cpu -d random -n 1 --set task.dataset.input_tokens=4 --set task.max_output_tokens=2 --quick -q
+exits 0
+json_is "$(cat "$tmp/out")/recording/recording.json" "[sorted(f) for f in d['model']['files']]" "[['bytes', 'name'], ['bytes', 'name']]"
+hash=$(json "$(cat "$tmp/out")/result.json" "d['measurement_config_hash']")
+run llem run -m "$shards" -e cpu -d random -n 1 --set task.dataset.input_tokens=4 --set task.max_output_tokens=2 --quick -q \
+    --set measurement.hash_weights=true
+exits 0
+dir=$(cat "$tmp/out")
+json_is "$dir/recording/recording.json" "' '.join(f['sha256'] for f in d['model']['files'])" \
+    "$(cd "$shards" && sha256sum -- *.safetensors | cut -d' ' -f1 | paste -sd' ')"
+json_is "$dir/result.json" "[f['sha256'] for f in d['model']['files']] == [f['sha256'] for f in json.load(open('$dir/recording/recording.json'))['model']['files']]" True
+json_is "$dir/recording/recording.json" "[s['name'] for s in d['steps']][-1]" save
+run llem verify "$dir"
+exits 0
+run llem run -m "$shards" -e cpu -d random -n 1 --set task.dataset.input_tokens=4 --set task.max_output_tokens=2 --quick -q \
+    --set measurement.hash_weights=false
+check "asking for nothing is no other experiment" test "$hash" = "$(json "$(cat "$tmp/out")/result.json" "d['measurement_config_hash']")"
+
 say "texts of what was generated"
 run llem run $quick -q --set output.save_outputs=text --set test.output_tokens=3
 exits 0
