@@ -62,6 +62,12 @@ prints "^$version\$"
 quiet
 run "$env/bin/python" -c 'import torch'
 exits 1 "for torch is not in it"
+run "$env/bin/python" -c 'import llenergymeasure, sys
+result = llenergymeasure.run_experiment(
+    model=sys.argv[1], engine="cpu", dataset="builtin", n_prompts=2, output_dir="results")
+print(result.total_tokens)' "$sample"
+exits 0
+prints '^[1-9][0-9]*$'
 run "$env/bin/llem" run --no-such-option
 exits 2
 run "$env/bin/llem" run -m "$sample" -e cpu -d builtin -n 3 --quick
