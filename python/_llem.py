@@ -101,9 +101,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    # Engines and samplers in Python run where llem is installed, unless something says otherwise.
-    if not any(os.environ.get(name) for name in ("LLEM_PYTHON", "VIRTUAL_ENV", "CONDA_PREFIX")):
-        os.environ["LLEM_PYTHON"] = sys.executable
+    os.environ["LLEM_OWN_PYTHON"] = sys.executable
     try:
         os.execv(program, ["llem", *sys.argv[1:]])
     except OSError as failure:

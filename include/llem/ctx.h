@@ -34,7 +34,9 @@ typedef struct llem_ctx_opts {
     const char *data_dir; /* engines, datasets, sample model; NULL: LLEM_DATA_DIR, then beside the
                              program */
     const char
-        *user_config; /* path; NULL: $XDG_CONFIG_HOME/llenergymeasure/config.yaml; "": none */
+        *user_config;   /* path; NULL: $XDG_CONFIG_HOME/llenergymeasure/config.yaml; "": none */
+    const char *python; /* of engines and samplers where no variable and no active environment names
+                           one; NULL: LLEM_OWN_PYTHON, then python3 */
 } llem_ctx_opts;
 
 /* Make a context. opts may be NULL. Reads no file; the user configuration is read when first

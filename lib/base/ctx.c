@@ -178,6 +178,8 @@ llem_errcode llem_ctx_new(llem_ctx **out, const llem_ctx_opts *opts, llem_error 
     told = o.data_dir ? o.data_dir : llem_ctx_variable(ctx, "LLEM_DATA_DIR");
     ctx->data_dir =
         told ? as_told(&ctx->arena, told) : find_data(&ctx->arena, ctx->program, beside);
+    told = o.python ? o.python : llem_ctx_variable(ctx, "LLEM_OWN_PYTHON");
+    ctx->own_python = told ? llem_arena_strdup(&ctx->arena, told) : NULL;
     if (!o.user_config)
         ctx->user_config_path = find_user_config(ctx);
     else if (o.user_config[0])

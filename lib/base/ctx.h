@@ -29,6 +29,7 @@ struct llem_ctx {
     const char *program;            /* absolute; NULL if none was found */
     const char *data_dir; /* absolute; NULL if none was found: holds engines/ datasets/ models/ */
     const char *user_config_path; /* NULL = none */
+    const char *own_python;       /* where nothing names another; NULL = python3 */
     struct {
         void *data;
         void (*free)(void *data);

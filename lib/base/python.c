@@ -39,6 +39,8 @@ struct llem_python llem_python_of(const llem_ctx *ctx, struct llem_arena *a, con
             return (struct llem_python){ interpreter(a, value),
                                          variables[i] ? variables[i] : told_by };
     }
+    if (ctx->own_python)
+        return (struct llem_python){ ctx->own_python, "the environment of llem" };
     return (struct llem_python){ "python3", "PATH" };
 }
 

@@ -14,8 +14,9 @@ struct llem_python {
 };
 
 /* The first of: LLEM_PYTHON_<NAME> (capital letters), `told` (a path; NULL = nothing; `told_by` is
- * its origin), LLEM_PYTHON, the active environment (VIRTUAL_ENV, CONDA_PREFIX), python3. A
- * directory stands for the interpreter of the environment in it. In the arena. */
+ * its origin), LLEM_PYTHON, the active environment (VIRTUAL_ENV, CONDA_PREFIX), the one that llem
+ * is installed in, python3. A directory stands for the interpreter of the environment in it. In the
+ * arena. */
 struct llem_python llem_python_of(const llem_ctx *ctx, struct llem_arena *a, const char *name,
                                   const char *told, const char *told_by);
 /* Of these packages (NULL-terminated), the first that the interpreter does not find; NULL if it

@@ -27,6 +27,7 @@ const struct llem_variable llem_variables[] = {
     { "LLEM_NVML_LIBRARY", LLEM_TYPE_STRING, .help = "the NVML library to load instead of the system's" },
     { "LLEM_SYSFS", LLEM_TYPE_STRING, .help = "the directory to read instead of /sys" },
     { "LLEM_PYTHON", LLEM_TYPE_STRING, .help = "Python interpreter of engines that need one" },
+    { "LLEM_OWN_PYTHON", LLEM_TYPE_STRING, .help = "the same where nothing else names one; the Python package sets it" },
     { "LLEM_PYTHON_TRANSFORMERS", LLEM_TYPE_STRING, .help = "Python interpreter of the engine transformers" },
     { "LLEM_PYTHON_VLLM", LLEM_TYPE_STRING, .help = "Python interpreter of the engine vllm" },
     { "LLEM_PYTHON_TENSORRT", LLEM_TYPE_STRING, .help = "Python interpreter of the engine tensorrt" },

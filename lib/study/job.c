@@ -37,6 +37,7 @@ static void *job_main(void *arg)
         .data_dir = job->ctx->data_dir,
         .dir = job->study.cell.dir,
         .mark = job->study.cell.mark,
+        .own_python = job->ctx->own_python,
         .log_level = job->ctx->log_level,
         .timeout_s = job->timeout_s,
         .cancels = &job->cancels,

@@ -97,7 +97,7 @@ static llem_errcode start(struct run *run, llem_error *err)
     struct llem_arena a = LLEM_ARENA_INIT;
     const char *argv[] = { r->program, "experiment", r->dir, NULL };
     static const char *const levels[] = { "WARNING", "WARNING", "INFO", "DEBUG" };
-    const char *env[] = { NULL, NULL, NULL };
+    const char *env[] = { NULL, NULL, NULL, NULL };
     size_t n_env = 0;
     struct llem_process_opts opts = {
         .argv = argv,
@@ -117,6 +117,8 @@ static llem_errcode start(struct run *run, llem_error *err)
     }
     if (r->data_dir)
         env[n_env++] = llem_arena_printf(&a, "LLEM_DATA_DIR=%s", r->data_dir);
+    if (r->own_python)
+        env[n_env++] = llem_arena_printf(&a, "LLEM_OWN_PYTHON=%s", r->own_python);
     if (r->log_level >= 0 && (size_t)r->log_level < LLEM_COUNT(levels))
         env[n_env++] = llem_arena_printf(&a, "LLEM_LOG_LEVEL=%s", levels[r->log_level]);
     rc = llem_process_start(&run->process, &opts, err);

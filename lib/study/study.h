@@ -146,7 +146,8 @@ enum {
 /* What a runner needs; borrowed while it runs. */
 struct llem_runner {
     const char *program, *data_dir, *dir, *mark;
-    int log_level; /* of the harness: enum llem_log_level; -1 = as the environment says */
+    const char *own_python; /* of the context; NULL = as the environment says */
+    int log_level;          /* of the harness: enum llem_log_level; -1 = as the environment says */
     double timeout_s;
     const atomic_int *cancels; /* 1: end gently, 2: at once */
     int wake_fd;               /* readable when *cancels changed */

@@ -12,6 +12,7 @@ import ctypes
 import functools
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes import POINTER, byref, c_char, c_char_p, c_double, c_int, c_size_t, c_void_p
@@ -67,6 +68,7 @@ class CtxOpts(ctypes.Structure):
         ("program", c_char_p),
         ("data_dir", c_char_p),
         ("user_config", c_char_p),
+        ("python", c_char_p),
     ]
 
 
@@ -233,7 +235,8 @@ _LOG = LogFn(_write_log)
 @contextmanager
 def context() -> Iterator[c_void_p]:
     """A context of the library's own for one use of it; its log is logging's."""
-    ctx, err, opts = c_void_p(), Error(), CtxOpts(log=_LOG)
+    ctx, err = c_void_p(), Error()
+    opts = CtxOpts(log=_LOG, python=os.fsencode(sys.executable) if sys.executable else None)
     opts.size = ctypes.sizeof(opts)
     check(lib().llem_ctx_new(byref(ctx), byref(opts), byref(err)), err)
     try:

@@ -179,10 +179,15 @@ printf '#!/bin/sh\nexec python3 "$@"\n' >venv/bin/python3
 chmod +x venv/bin/python3
 for choice in "LLEM_PYTHON_SCRIPTED=$PWD/venv" "LLEM_PYTHON=$PWD/venv/bin/python3" "VIRTUAL_ENV=$PWD/venv"; do
     rm -rf results
-    run env "$choice" llem run $worker -v
+    run env LLEM_OWN_PYTHON=/no/such/python "$choice" llem run $worker -v
     exits 0
     check "${choice%%=*} chose it" grep -q "venv/bin/python3, chosen by ${choice%%=*}" results/study_*/001_*/worker.log
 done
+
+rm -rf results
+run env -u VIRTUAL_ENV -u CONDA_PREFIX LLEM_OWN_PYTHON="$PWD/venv/bin/python3" llem run $worker -v
+exits 0
+check "that of llem counts where nothing else does" grep -q "venv/bin/python3, chosen by the environment of llem" results/study_*/001_*/worker.log
 
 # Ctrl-C in each step; a worker that hears nothing is ended all the same, at the first signal.
 for where in preflight:initialize prompts:load_prompts model:load_model warmup:run_warmup_prompt \

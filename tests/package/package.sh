@@ -77,7 +77,7 @@ run "$env/bin/llem" verify results/study_*
 exits 0
 check "man finds its page" test -s "$env/share/man/man1/llem.1"
 run "$env/bin/llem" config
-prints '\(LLEM_PYTHON\)' "that engines run where it is installed"
+prints '\(the environment of llem\)' "that engines run where it is installed"
 run env VIRTUAL_ENV="$tmp/other" "$env/bin/llem" config
 prints 'VIRTUAL_ENV chose it' "that they run in the active environment"
 

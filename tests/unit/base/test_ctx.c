@@ -66,7 +66,9 @@ static void options_come_before_variables(void **state)
     setenv("LLEM_PROGRAM", "/from/variable/llem", 1);
     setenv("LLEM_DATA_DIR", "relative/data", 1);
     setenv("XDG_CONFIG_HOME", "/xdg", 1);
+    setenv("LLEM_OWN_PYTHON", "/env/bin/python", 1);
     ctx = new_ctx(&opts);
+    assert_string_equal(ctx->own_python, "/env/bin/python");
     assert_string_equal(ctx->program, "/from/variable/llem");
     snprintf(expected, sizeof(expected), "%s/relative/data", cwd);
     assert_string_equal(ctx->data_dir, expected);
@@ -76,7 +78,10 @@ static void options_come_before_variables(void **state)
     opts.program = "/from/options/llem";
     opts.data_dir = "/data";
     opts.user_config = "mine.yaml";
+    opts.python = "/mine/bin/python";
     ctx = new_ctx(&opts);
+    assert_string_equal(ctx->own_python, "/mine/bin/python");
+    unsetenv("LLEM_OWN_PYTHON");
     assert_string_equal(ctx->program, "/from/options/llem");
     assert_string_equal(ctx->data_dir, "/data");
     assert_string_equal(ctx->user_config_path, "mine.yaml");
