@@ -413,7 +413,7 @@ static llem_errcode parse_parquet(struct records *r, const char *text, size_t le
 {
     struct llem_arena scratch = LLEM_ARENA_INIT;
     struct llem_parquet p;
-    struct llem_parquet_text *prompts, *kinds;
+    struct llem_parquet_text *prompts = NULL, *kinds = NULL;
     size_t room = LLEM_DATASET_MAX_BYTES;
     bool found = false, found_kind;
     llem_errcode rc;
