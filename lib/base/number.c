@@ -269,13 +269,14 @@ static int shortest_by_printf(char digits[20], int *exponent, double d)
  * 10^k it has 17 or 18 digits before the point, so that there is an integer among what reads back
  * as d: what lies between the middles to the doubles on either side, and they themselves where m is
  * even. The multiple of the greatest power of ten among them, and of those the nearest to d, is
- * the shortest. All is counted in 2^-s, s being such that the middles are whole.
+ * the shortest. All is counted in 2^-s, s being such that the middles are whole: m times four times
+ * 5^k, below 2^127 where k is at most 31, which LEAST sees to.
  */
 static int shortest_digits(char digits[20], int *exponent, double d)
 {
     enum { FRACTION_BITS = MANTISSA_BITS - 1, LEAST = -49, GREATEST = 54 };
     uint64_t bits, m, least, greatest, t, step = 1;
-    u128 unit, v, low, high, rest;
+    u128 unit, v, low, high, over, under;
     int binary, k, s, n, zeros = 0;
     bool even, lopsided;
 
@@ -306,9 +307,9 @@ static int shortest_digits(char digits[20], int *exponent, double d)
         zeros++;
     }
     t = (uint64_t)(v >> s) / step;
-    rest = v - ((u128)(t * step) << s);
-    low = ((u128)step << s) - rest;
-    t += rest > low || (rest == low && t % 2);
+    over = v - ((u128)(t * step) << s);
+    under = ((u128)step << s) - over;
+    t += over > under || (over == under && t % 2);
     t = t < least ? least : t > greatest ? greatest : t;
 
     n = put_digits(digits, t);
