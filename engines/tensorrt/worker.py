@@ -24,6 +24,7 @@ from typing import Any
 
 from llem_llm import (
     LlmEngine,
+    adapter_of,
     adopt_orphans,
     at,
     children,
@@ -44,11 +45,14 @@ from llem_worker import (
     WorkerError,
     first_line,
     need_package,
+    need_version,
     plain,
     serve,
     split_revision,
     versions,
 )
+
+OLDEST = (0, 12)  # the first with the class LLM where it is now
 
 # Where a back end lives, from which version on: module of its LLM, arguments that choose it, module
 # and class of its arguments. The newest that is not above the installed version counts.
@@ -95,6 +99,14 @@ BACKENDS = {
 }
 DEFAULT_BACKEND = {(0, 0): "trt", (1, 0): "pytorch"}  # of the library, from which version on
 
+# Where adapters live, the newest place first.
+LORA_CONFIG = (
+    "tensorrt_llm._torch.peft.lora.config:LoraConfig",
+    "tensorrt_llm.lora_helper:LoraConfig",
+    "tensorrt_llm.lora_manager:LoraConfig",
+)
+LORA_REQUEST = ("tensorrt_llm.executor.request:LoRARequest",)
+
 # Our name and the library's, by class; of several the first that the installed version has.
 RENAMED = {
     "LLM": {"quant_config": ("quant_config", "quantization")},
@@ -130,6 +142,15 @@ def newest(table: dict[tuple[int, ...], Any], version: tuple[int, ...]) -> Any:
     return table[max(v for v in table if v <= version)]
 
 
+def first_of(places: tuple[str, ...]) -> Any:
+    """The first class of `module:name` that the installed version has; None if it has none."""
+    for place in places:
+        module, _, name = place.partition(":")
+        with contextlib.suppress(ImportError, AttributeError):
+            return getattr(importlib.import_module(module), name)
+    return None
+
+
 def rank() -> int:
     """Which of several processes of one launch this is."""
     for name in ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"):
@@ -155,15 +176,9 @@ class Asked:
 
     def __init__(self, setup: Setup, version: str):
         self.library = f"TensorRT-LLM {version}"
-        numbers = re.match(r"(\d+)\.(\d+)", version)
-        self.version = tuple(int(n) for n in numbers.groups()) if numbers else (1, 0)
+        self.version = need_version("tensorrt_llm", version, OLDEST)
         section = settings(setup.get("tensorrt"))
-        if settings(setup.get("lora")):
-            raise WorkerError(
-                "the engine tensorrt does not apply the section lora",
-                "config",
-                "merge the adapter into the model first, or use the engine transformers",
-            )
+        section.pop("chat_template", None)  # of LlmEngine
         self.engine_path = section.pop("engine_path", None)
         asked = section.pop("backend", None)
         self.backend = asked or (
@@ -181,6 +196,7 @@ class Asked:
         self.refuse(self.sampling, known, "tensorrt.sampling")
         section.update(settings(setup.get("passthrough_kwargs")))
         self.asked = dict(section)
+        self.adapter = adapter_of(setup)
         self.llm = self._arguments(setup, section)
 
     def _backend(self) -> tuple[str, dict[str, Any], str, str]:
@@ -269,6 +285,8 @@ class Asked:
             args["scheduler_config"] = self.build("SchedulerConfig", "scheduler_config", scheduler)
         model, revision = split_revision(setup.model)
         args["model"] = model
+        if self.adapter is not None:
+            args.setdefault("lora_config", self._lora_config(*self.adapter))
         if self.engine_path:
             self._check_engine(args, setup.path(str(self.engine_path)))
         elif self.backend == "trt":
@@ -282,6 +300,19 @@ class Asked:
         if is_on("LLEM_TRUST_REMOTE_CODE"):
             args.setdefault("trust_remote_code", True)
         return {**self.rename("LLM", known, args), **self.choice}
+
+    def _lora_config(self, path: str, rank: int) -> Any:
+        """Room for one adapter."""
+        if self.backend == "trt":
+            raise WorkerError(
+                "tensorrt.backend: trt builds engines without room for an adapter",
+                "config",
+                "set tensorrt.backend: pytorch, or merge the adapter into the model first",
+            )
+        kind = first_of(LORA_CONFIG)
+        if kind is None or first_of(LORA_REQUEST) is None:
+            raise WorkerError(f"{self.library} has no adapters in the places known", "config")
+        return kind(lora_dir=[path], max_lora_rank=rank, max_loras=1, max_cpu_loras=1)
 
     def _check_engine(self, args: dict[str, Any], path: str) -> None:
         """A built engine fits what is asked, or a sentence says what does not."""
@@ -474,7 +505,7 @@ class TensorRt(LlmEngine):
     def effective(self) -> dict[str, Any]:
         """What the library made of what was asked, and what the built engine is."""
         args = self.llm.args
-        found: dict[str, Any] = {"backend": self.asked.backend}
+        found: dict[str, Any] = {"backend": self.asked.backend, "chat_template": self.chat}
         names = ("dtype", "tensor_parallel_size", "pipeline_parallel_size", "fast_build", *BUILD)
         for name in names:
             value = at(args, f"build_config.{name}")
@@ -494,6 +525,12 @@ class TensorRt(LlmEngine):
             told = {n: named(at(held, n)) for n in sorted(names) if at(held, n) is not None}
             if told:
                 found[group] = told
+        if self.asked.adapter is not None:
+            found["lora"] = {
+                "adapter": self.asked.adapter[0],
+                "merged": False,
+                "max_rank": at(args, "lora_config.max_lora_rank"),
+            }
         if self.asked.backend == "trt":
             stats = at(self.llm, "llm_build_stats")
             folder = at(self.llm, "_engine_dir") or at(stats, "engine_dir")
@@ -532,8 +569,14 @@ class TensorRt(LlmEngine):
         prompts = [{"prompt_token_ids": self.prompts[i]} for i in indices]
         params = [self.parameters(i) for i in indices]
         return self.llm.generate(
-            prompts, sampling_params=params, use_tqdm=False, **self.fresh_cache()
+            prompts, sampling_params=params, use_tqdm=False, **self.fresh_cache(), **self.lora()
         )
+
+    def lora(self) -> dict[str, Any]:
+        """The argument that names the adapter; none without one."""
+        if self.asked.adapter is None:
+            return {}
+        return {"lora_request": first_of(LORA_REQUEST)("adapter", 1, self.asked.adapter[0])}
 
     def generate_streaming(self, indices: list[int]) -> tuple[list[Any], list[list[int]]]:
         """The same, with the time of each token."""
@@ -546,6 +589,7 @@ class TensorRt(LlmEngine):
                 sampling_params=self.parameters(i),
                 streaming=True,
                 **salt,
+                **self.lora(),
             )
             async for part in output:
                 now = time.monotonic_ns()

@@ -82,14 +82,7 @@ class Transformers(w.Engine):
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         self.torch = w.need_package("torch")
         self.hf = w.need_package("transformers")
-        found = tuple(int(x) for x in re.findall(r"\d+", self.hf.__version__)[:2])
-        if found < OLDEST:
-            raise w.WorkerError(
-                f"transformers {self.hf.__version__} in {sys.prefix} is too old for this engine",
-                "missing_package",
-                w.pip_command("'transformers>=%d.%d'" % OLDEST),
-            )
-        self.major = found[0]
+        self.major = w.need_version("transformers", self.hf.__version__, OLDEST)[0]
         self.trust = (
             os.environ.get(TRUST_VARIABLE, "").lower() in ("1", "true", "yes", "on")
             or self.passthrough.get("trust_remote_code") is True

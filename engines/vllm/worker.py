@@ -19,6 +19,7 @@ from typing import Any
 
 from llem_llm import (
     LlmEngine,
+    adapter_of,
     adopt_orphans,
     at,
     children,
@@ -39,11 +40,14 @@ from llem_worker import (
     WorkerError,
     first_line,
     need_package,
+    need_version,
     plain,
     serve,
     split_revision,
     versions,
 )
+
+OLDEST = (0, 8)  # the first whose own choice is the engine that this drives
 
 # Settings of other versions: what took their place, for the hint of the refusal.
 BECAME = {
@@ -102,23 +106,46 @@ GROUPS = {
     "speculative_config": ("method", "model", "num_speculative_tokens"),
 }
 
-# What a failed load printed, and what it means. The processes that load do not say why they end.
-CAUSES = (
-    (r"(?:OutOfMemoryError|CUDA out of memory|CUDA error: out of memory)[^\n]*", "out_of_memory"),
-    (r"Free memory on device[^\n]*", "out_of_memory"),
-    (r"No available memory for the cache blocks[^\n]*", "out_of_memory"),
-    (r"Available memory on node[^\n]*", "out_of_memory"),
-    (r"[^\n]*KV cache is needed, which is larger than[^\n]*", "out_of_memory"),
-    (r"(?:MemoryError|std::bad_alloc)[^\n]*", "out_of_memory"),
-    (r"(?<=ValueError: )[^\n]+", "config"),
-    (r"(?<=NotImplementedError: )[^\n]+", "config"),
-    (r"\b\w+(?:Error|Exception): [^\n]+", "engine"),
-)
 MEMORY_HINT = (
     "a smaller model, vllm.engine.max_model_len, vllm.engine.max_num_seqs or "
     "task.max_output_tokens needs less; vllm.engine.gpu_memory_utilization or, on CPUs, "
     "vllm.engine.kv_cache_memory_bytes says how much may be taken"
 )
+# What a failed load printed, what kind of error it is and what helps. The processes that load do
+# not say why they end.
+CAUSES = (
+    (
+        r"(?:OutOfMemoryError|CUDA out of memory|CUDA error: out of memory)[^\n]*",
+        "out_of_memory",
+        MEMORY_HINT,
+    ),
+    (r"Free memory on device[^\n]*", "out_of_memory", MEMORY_HINT),
+    (r"No available memory for the cache blocks[^\n]*", "out_of_memory", MEMORY_HINT),
+    (r"Available memory on node[^\n]*", "out_of_memory", MEMORY_HINT),
+    (r"[^\n]*KV cache is needed, which is larger than[^\n]*", "out_of_memory", MEMORY_HINT),
+    (r"(?:MemoryError|std::bad_alloc)[^\n]*", "out_of_memory", MEMORY_HINT),
+    (
+        r"Not enough allowed NUMA nodes[^\n.]*",
+        "config",
+        "VLLM_CPU_OMP_THREADS_BIND says which CPUs each process gets, as in 0-3|4-7",
+    ),
+    (
+        r"Module parameters should not already be on CPU[^\n]*",
+        "config",
+        "vllm.engine.offload_* moves weights from a GPU; leave them out on a CPU",
+    ),
+    (
+        r"'_OpNamespace' '\w+' object has no attribute '\w+'"
+        r"|_C::\w+\(\) expected at most 0 arg[^\n]*",
+        "hardware",
+        "the installed vLLM has no such kernel for this processor; another quantisation or "
+        "kv_cache_dtype may do without",
+    ),
+    (r"(?<=ValueError: )[^\n]+", "config", None),
+    (r"(?<=NotImplementedError: )[^\n]+", "config", None),
+    (r"\b\w+(?:Error|Exception): [^\n]+", "engine", None),
+)
+LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that room can be made for
 OWN = {"model", "tokenizer", "sampling_params", "disable_log_stats"}  # not for users to set
 END_S = 20.0  # for vLLM's processes to end by themselves
 
@@ -139,7 +166,7 @@ class Asked:
         self.task_seed = int(setup.get("task.random_seed", 42))
         self.max_output = setup.get("task.max_output_tokens")
         self.ignore_eos = bool(setup.get("task.ignore_eos", False))
-        known = {"dtype", "engine", "sampling", "beam_search"}
+        known = {"chat_template", "dtype", "engine", "sampling", "beam_search"}
         for name in section:
             if name not in known:
                 where = "engine" if name in self.engine_names else "engine or vllm.sampling"
@@ -148,12 +175,7 @@ class Asked:
                     "config",
                     f"options of the LLM constructor belong under vllm.{where}",
                 )
-        if settings(setup.get("lora")):
-            raise WorkerError(
-                "the engine vllm does not apply the section lora",
-                "config",
-                "merge the adapter into the model first, or use the engine transformers",
-            )
+        self.adapter = adapter_of(setup)
         self.llm = self._engine_args(setup, section)
         self.sampling = settings(section.get("sampling"))
         self.beam = settings(section.get("beam_search")) or None
@@ -187,6 +209,7 @@ class Asked:
                 args[name] = settings(args[name])
                 names = fields_of(getattr(importlib.import_module("vllm.config"), home))
                 self.refuse(args[name], names, f"engine.{name}")
+        self._check_quantization(args.get("quantization"))
         if not args.get("speculative_config", True):
             del args["speculative_config"]
         if "offload_params" in args:
@@ -201,9 +224,25 @@ class Asked:
         if section.get("dtype") is not None:
             args["dtype"] = section["dtype"]
         args["disable_log_stats"] = False  # without them a request has no times
+        if self.adapter is not None:
+            rank = self.adapter[1]
+            args["enable_lora"] = True
+            args.setdefault("max_loras", 1)
+            args.setdefault("max_lora_rank", next((r for r in LORA_RANKS if r >= rank), rank))
         if "worker_extension_cls" in self.engine_names:
             args.setdefault("worker_extension_cls", "llem_vllm_extension.Extension")
         return args
+
+    def _check_quantization(self, method: Any) -> None:
+        """Methods come and go with versions; a load would find that out late."""
+        module = importlib.import_module("vllm.model_executor.layers.quantization")
+        known = list(getattr(module, "QUANTIZATION_METHODS", [method]))
+        if method is not None and method not in known:
+            raise WorkerError(
+                f"vLLM {self.version} has no quantization {method} (vllm.engine.quantization)",
+                "config",
+                f"it has {', '.join(known)}",
+            )
 
     def _attention(self, args: dict[str, Any], attention: dict[str, Any]) -> None:
         """Newer versions take a group; older ones its members, the backend as attention_backend."""
@@ -296,14 +335,14 @@ class Tail:
         os.dup2(self._real, 2)
         os.dup2(self._real, 1)
 
-    def cause(self) -> tuple[str, str] | None:
-        """What the text says about the failure: a sentence and a kind."""
+    def cause(self) -> tuple[str, str, str | None] | None:
+        """What the text says about the failure: a sentence, a kind and a hint."""
         self._thread.join(0.3)  # the last words may still be under way
         text = self.text.decode("utf-8", "replace")
-        for pattern, kind in CAUSES:
+        for pattern, kind, hint in CAUSES:
             found = [x for x in re.findall(pattern, text) if "nitialization failed" not in x]
             if found:
-                return found[0].strip(), kind
+                return found[0].strip(), kind, hint
         return None
 
 
@@ -323,6 +362,7 @@ class Vllm(LlmEngine):
         os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
         adopt_orphans()
         self.vllm = need_package("vllm")
+        need_version("vllm", self.version(), OLDEST)
         self.asked = Asked(setup, self.version())
         self.llm: Any = None
         self.tail: Tail | None = None
@@ -429,7 +469,7 @@ class Vllm(LlmEngine):
 
     def effective(self, config: Any) -> dict[str, Any]:
         """What vLLM made of what was asked."""
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = {"chat_template": self.chat}
         for name, paths in EFFECTIVE.items():
             value = next((v for v in (at(config, p) for p in paths) if v is not None), None)
             if value is not None:
@@ -440,6 +480,12 @@ class Vllm(LlmEngine):
             told = {k: named(at(held, k)) for k in sorted(names) if at(held, k) is not None}
             if told:
                 found[group.replace("attention_config", "attention")] = told
+        if self.asked.adapter is not None:
+            found["lora"] = {
+                "adapter": self.asked.adapter[0],
+                "merged": False,
+                "max_rank": at(config, "lora_config.max_lora_rank"),
+            }
         tokens = at(config, "cache_config.kv_cache_size_tokens")
         if tokens is not None:
             found["kv_cache_tokens"] = int(tokens)
@@ -478,9 +524,17 @@ class Vllm(LlmEngine):
             raise WorkerError("the engine vllm has no model loaded")
         prompts = [{"prompt_token_ids": self.prompts[i]} for i in indices]
         if self.asked.beam is not None:
-            return self.llm.beam_search(prompts, self.parameters())
+            return self.llm.beam_search(prompts, self.parameters(), lora_request=self.lora())
         params = [self.parameters(i) for i in indices]
-        return self.llm.generate(prompts, params, use_tqdm=False)
+        return self.llm.generate(prompts, params, use_tqdm=False, lora_request=self.lora())
+
+    def lora(self) -> Any:
+        """The adapter as every request names it; None without one."""
+        if self.asked.adapter is None:
+            return None
+        from vllm.lora.request import LoRARequest
+
+        return LoRARequest("adapter", 1, self.asked.adapter[0])
 
     def generate_streaming(self, indices: list[int]) -> tuple[list[Any], list[list[int]]]:
         """The same, looking at every step: finished outputs, and when each token was there."""
@@ -492,10 +546,11 @@ class Vllm(LlmEngine):
             p.output_kind = RequestOutputKind.CUMULATIVE
         prompts = [{"prompt_token_ids": self.prompts[i]} for i in indices]
         if hasattr(self.llm, "enqueue"):
-            self.llm.enqueue(prompts, params, use_tqdm=False)
+            self.llm.enqueue(prompts, params, use_tqdm=False, lora_request=self.lora())
         else:
             for prompt, p in zip(prompts, params, strict=True):
-                engine.add_request(str(next(self.llm.request_counter)), prompt, p)
+                name = str(next(self.llm.request_counter))
+                engine.add_request(name, prompt, p, lora_request=self.lora())
         times: dict[str, list[int]] = {}
         done: dict[str, Any] = {}
         while engine.has_unfinished_requests():
@@ -614,8 +669,7 @@ class Vllm(LlmEngine):
         dead = type(error).__name__ == "EngineDeadError" or "Engine core" in text
         cause = self.tail.cause() if dead and self.tail is not None else None
         if cause is not None:
-            sentence, kind = cause
-            hint = MEMORY_HINT if kind == "out_of_memory" else None
+            sentence, kind, hint = cause
             return WorkerError(f"vLLM: {sentence}", kind, hint)
         if "out of memory" in text.lower() or "OutOfMemory" in type(error).__name__:
             return WorkerError(

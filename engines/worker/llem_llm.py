@@ -14,12 +14,23 @@ import difflib
 import enum
 import importlib
 import inspect
+import json
 import os
 import signal
 import time
 from typing import Any
 
-from llem_worker import Engine, WorkerError, check_prompts, plain, text_of, token_ids
+from llem_worker import (
+    Engine,
+    WorkerError,
+    check_prompts,
+    classify,
+    need_package,
+    plain,
+    split_revision,
+    text_of,
+    token_ids,
+)
 
 # ---- settings
 
@@ -83,6 +94,38 @@ def named(value: Any) -> Any:
     return value.name if isinstance(value, enum.Enum) else plain(value)
 
 
+def adapter_of(setup: Any) -> tuple[str, int] | None:
+    """The directory of the adapter that the section lora names, and its rank; None without one."""
+    lora = settings(setup.get("lora"))
+    if not lora:
+        return None
+    if lora.get("merge_weights"):
+        raise WorkerError(
+            f"lora.merge_weights: the engine {setup.engine} applies an adapter beside the weights",
+            "config",
+            "leave merge_weights out, or merge the adapter into the model's files first",
+        )
+    name = lora.get("adapter_path") or lora["adapter_id"]
+    if lora.get("adapter_path"):
+        path = setup.path(name)
+    else:
+        hub = need_package("huggingface_hub", why="lora.adapter_id needs it")
+        repository, revision = split_revision(name)
+        try:
+            path = hub.snapshot_download(repository, revision=revision)
+        except Exception as error:
+            raise classify(error, None, name) from error
+    try:
+        with open(os.path.join(path, "adapter_config.json"), encoding="utf-8") as f:
+            return path, int(json.load(f)["r"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WorkerError(
+            f"the adapter {name} has no adapter_config.json with its rank: {error}",
+            "config",
+            "lora.adapter_path is a directory that peft saved an adapter in",
+        ) from None
+
+
 # ---- prompts
 
 
@@ -95,6 +138,7 @@ class LlmEngine(Engine):
         super().__init__(setup)
         self.prompts: list[list[int]] = []
         self.limits: tuple[int | None, int | None] = (None, None)  # context, vocabulary
+        self.chat = bool(setup.get(f"{self.name}.chat_template"))
         self._tokenizer: Any = None
         model = setup.model
         if model.startswith(("/", "./", "../", "~")) and not os.path.exists(model):
@@ -121,8 +165,10 @@ class LlmEngine(Engine):
         max_input_tokens: int | None,
         chat_template: bool | str | None,
     ) -> tuple[list[int], int]:
+        self.chat = bool(chat_template or self.setup.get(f"{self.name}.chat_template"))
+
         def encode(text: str, limit: int | None) -> list[int]:
-            return self.encode(text, chat_template)[:limit]
+            return self.encode(text)[:limit]
 
         self.prompts, cut = token_ids(prompts, max_input_tokens, encode)
         self.check_prompts()
@@ -143,15 +189,18 @@ class LlmEngine(Engine):
     def decode(self, ids: list[int]) -> str:
         return text_of(self.tokenizer(), ids)
 
-    def encode(self, text: str, chat_template: bool | str | None) -> list[int]:
-        """A text as token ids."""
+    def encode(self, text: str) -> list[int]:
+        """A text as token ids, through the tokenizer's template where that is asked for."""
         tokenizer = self.tokenizer()
-        if not chat_template:
+        if not self.chat:
             return list(tokenizer.encode(text))
+        if not getattr(tokenizer, "chat_template", None):
+            raise WorkerError(
+                f"chat_template is on, and the tokenizer of {self.setup.model} has none", "config"
+            )
         return list(
             tokenizer.apply_chat_template(
                 [{"role": "user", "content": text}],
-                chat_template=chat_template if isinstance(chat_template, str) else None,
                 add_generation_prompt=True,
                 tokenize=True,
                 return_dict=False,

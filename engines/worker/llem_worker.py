@@ -17,6 +17,7 @@ import json
 import math
 import os
 import queue
+import re
 import select
 import sys
 import threading
@@ -496,6 +497,23 @@ def need_package(module: str, package: str | None = None, why: str = "") -> Any:
         if why:
             text += f"; {why}"
         raise WorkerError(text, "missing_package", pip_command(package or module)) from error
+
+
+def need_version(package: str, version: str, oldest: tuple[int, int]) -> tuple[int, ...]:
+    """The first two numbers of an installed version, or the error that says which is needed.
+
+    What has no such numbers, or a build from sources (`dev`) with lower ones, is taken as new.
+    """
+    found = tuple(int(n) for n in re.findall(r"\d+", version)[:2])
+    if found < oldest and (len(found) < 2 or "dev" in version):
+        return (999, 0)
+    if found < oldest:
+        raise WorkerError(
+            f"{package} {version} in {sys.prefix} is too old for this engine",
+            "missing_package",
+            pip_command("'%s>=%d.%d'" % (package, *oldest)),
+        )
+    return found
 
 
 def classify(error: BaseException, engine: Engine | None = None, model: str = "") -> WorkerError:

@@ -403,6 +403,8 @@ class VLLMConfig(Section):
     model_config = ConfigDict(extra="allow")
     llem_path: ClassVar[str] = "vllm"
 
+    chat_template: bool | None = None
+    """prompts through the template of the tokenizer"""
     dtype: Literal["float32", "float16", "bfloat16", "auto"] | None = None
     """kind of number of weights and arithmetic; null = the library's choice"""
     engine: VLLMEngineConfig | None = None
@@ -506,6 +508,8 @@ class TensorRTConfig(Section):
     """longest sequence, set at build (tokens)"""
     max_num_tokens: int | None = None
     """most tokens per step; null = automatic (tokens)"""
+    chat_template: bool | None = None
+    """prompts through the template of the tokenizer"""
     dtype: Literal["float16", "bfloat16"] | None = None
     """kind of number of weights and arithmetic; null = automatic"""
     fast_build: bool | None = None

@@ -51,9 +51,9 @@ def env(version: str = "1.2.0", **more: str) -> dict[str, str]:
     }
 
 
-def start(w: Worker, section: dict[str, Any], **task: Any) -> dict[str, Any]:
+def start(w: Worker, section: dict[str, Any], top: Any = None, **task: Any) -> dict[str, Any]:
     task = {"model": str(MODEL), "random_seed": 42, "max_output_tokens": OUT, **task}
-    config = {"engine": "tensorrt", "task": task, "tensorrt": section}
+    config = {"engine": "tensorrt", "task": task, "tensorrt": section, **(top or {})}
     return w.call("initialize", protocol=1, engine="tensorrt", config=config, paths={})
 
 
@@ -378,6 +378,96 @@ def test_memory_on_gpus_is_that_of_our_processes_alone():
     child.communicate()
 
 
+ADAPTER = MODEL.parent / "adapter"
+ADAPTER.mkdir()
+(ADAPTER / "adapter_config.json").write_text(json.dumps({"r": 6, "peft_type": "LORA"}))
+
+
+def test_an_adapter_goes_with_every_request_of_the_pytorch_back_end():
+    with worker({}) as w:
+        plain = run(w, [0, 1])[1]
+    lora = {"adapter_path": str(ADAPTER), "adapter_id": None, "merge_weights": False}
+    for version in ("1.2.0", "0.21.0"):
+        with worker({"backend": "pytorch"}, version, top={"lora": lora}) as w:
+            told = w.loaded["effective"]["lora"]
+            assert told == {"adapter": str(ADAPTER), "merged": False, "max_rank": 6}
+            for stream in (False, True):
+                for key, r in run(w, [0, 1], stream=stream)[1].items():
+                    assert r["output_ids"] == [x + 1 for x in plain[key]["output_ids"]]
+    for section, change, words in (
+        ({"backend": "trt"}, {}, "without room for an adapter"),
+        ({}, {"merge_weights": True}, "applies an adapter beside the weights"),
+        ({}, {"adapter_path": str(MODEL)}, "has no adapter_config.json"),
+    ):
+        error = refused(section, top={"lora": {**lora, **change}})
+        assert error.kind == "config" and words in str(error), error
+
+
+def test_the_chat_template_is_off_unless_asked_for_and_recorded():
+    sys.path.insert(0, str(ROOT / "engines/worker"))
+    import llem_llm
+    import llem_worker
+
+    tokenizer = types.SimpleNamespace(
+        chat_template="{{ messages }}",
+        encode=lambda text: [len(text)],
+        apply_chat_template=lambda messages, **options: [3, len(messages[0]["content"]), 4],
+    )
+    for on, want in ((None, [2]), (True, [3, 2, 4])):
+        section = {"tensorrt": {"chat_template": on}, "task": {"model": str(MODEL)}}
+        engine = type("", (llem_llm.LlmEngine,), {"name": "tensorrt"})(
+            llem_worker.Setup({"config": section})
+        )
+        engine._tokenizer = tokenizer
+        engine.load_prompts(["ab"], None, None)
+        assert engine.prompts == [want] and engine.chat is bool(on)
+    tokenizer.chat_template = None
+    try:
+        engine.load_prompts(["ab"], None, None)
+        raise AssertionError("taken")
+    except llem_worker.WorkerError as error:
+        assert error.kind == "config" and "has none" in str(error)
+    with worker({"chat_template": True}) as w:
+        assert w.loaded["effective"]["chat_template"] is True
+
+
+def test_every_row_of_engine_yaml_is_in_these_tests():
+    text = (WORKER.parent / "engine.yaml").read_text()
+    rows = [line.split("path: ")[1].split(",")[0] for line in text.splitlines() if "path: " in line]
+    tests = pathlib.Path(__file__).read_text()
+    for row in rows:
+        key = row.rsplit(".", 1)[-1]
+        assert not key or f'"{key}"' in tests, row
+    assert len(rows) > 25
+
+
+def load_error(**more: str) -> RpcError:
+    """What a load says that fails as the variables of the stand-in say."""
+    with python_worker(WORKER, env=env(**more)) as w:
+        start(w, {})
+        try:
+            w.call("load_model")
+        except RpcError as error:
+            return error
+    raise AssertionError("loaded")
+
+
+def test_a_model_that_cannot_be_had_is_said_with_its_reason():
+    for name, kind, words in (
+        ("GatedRepoError", "gated_model", "must be granted by its owner"),
+        ("RepositoryNotFoundError", "model_not_found", "the hub has no model"),
+        ("LocalEntryNotFoundError", "model_not_found", "the hub cannot be reached"),
+    ):
+        error = load_error(LLEM_STANDIN_FAIL=f"{name}: of huggingface_hub")
+        assert error.kind == kind and words in str(error), (name, error.kind, error)
+
+
+def test_a_version_that_is_too_old_is_named_with_the_command():
+    error = refused({}, "0.11.0")
+    assert error.kind == "missing_package" and "tensorrt_llm 0.11.0" in str(error), error
+    assert "-m pip install 'tensorrt_llm>=0.12'" in error.hint
+
+
 def test_faults_are_sentences():
     error = refused({}, model="/nowhere/model")
     assert error.kind == "model_not_found" and "/nowhere/model" in str(error)
@@ -388,13 +478,8 @@ def test_faults_are_sentences():
         except RpcError as error:
             assert error.kind == "missing_package"
             assert "-m pip install tensorrt_llm" in error.hint
-    with python_worker(WORKER, env=env(LLEM_STANDIN_FAIL="CUDA out of memory. Tried 9 GiB")) as w:
-        start(w, {})
-        try:
-            w.call("load_model")
-            raise AssertionError("loaded")
-        except RpcError as error:
-            assert error.kind == "out_of_memory" and "free_gpu_memory_fraction" in error.hint
+    error = load_error(LLEM_STANDIN_FAIL="OutOfMemoryError: CUDA out of memory. Tried 9 GiB")
+    assert error.kind == "out_of_memory" and "free_gpu_memory_fraction" in error.hint
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -587,7 +588,7 @@ def test_a_text_keeps_the_spaces_that_the_tokenizers_clean_up_would_take_out():
         assert llem_worker.text_of(tokenizer, ids) == "Hello , world ."
 
 
-def llem(*command: str) -> subprocess.CompletedProcess:
+def llem(*command: str, **env: str) -> subprocess.CompletedProcess:
     """The program itself, with this interpreter for the engine."""
     build = os.environ["LLEM_TEST_BUILD_DIR"]
     return subprocess.run(
@@ -596,6 +597,7 @@ def llem(*command: str) -> subprocess.CompletedProcess:
             **os.environ,
             "LD_LIBRARY_PATH": build,
             "LLEM_PYTHON_TRANSFORMERS": sys.executable,
+            **env,
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -664,18 +666,49 @@ def test_models_of_the_hub_are_found_by_its_variables_and_the_revision_is_told()
         assert "cannot be reached" in str(error) and "HF_HUB_OFFLINE" in error.hint
 
 
+def test_a_model_that_cannot_be_had_is_said_with_its_reason():
+    with tempfile.TemporaryDirectory() as tmp:
+        for model, env, kind, words in driver.hub_faults(tmp):
+            error = process_error(env=env, model=model)
+            assert error.kind == kind and words in str(error), (model, error.kind, error)
+
+
 def test_a_model_that_is_not_there_is_said_at_once():
     refused("there is no directory", "model_not_found", model="/nowhere/model")
     with tempfile.TemporaryDirectory() as tmp:
         refused("has no config.json", "model_not_found", model=tmp)
 
 
+def test_a_signal_during_the_load_leaves_no_process_and_says_so():
+    build = pathlib.Path(os.environ["LLEM_TEST_BUILD_DIR"])
+    # A load that takes long enough to be met: the compiler, whose processes are the worker's.
+    section = {"dtype": "float32", "torch_compile": True}
+    with tempfile.TemporaryDirectory() as tmp:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            out = pathlib.Path(tmp) / str(number)
+            driver.interrupted("transformers", section, str(MODELS / "llama"), number, out, build)
+
+
+def check_engine(name: str, *options: str, **env: str) -> list[str]:
+    """What `llem check-engine NAME` complains of."""
+    command = ["check-engine", name, "-m", str(MODELS / "llama"), *options]
+    run = llem(*command, "--set", "task.max_output_tokens=8", **env)
+    found = [line.strip() for line in run.stdout.splitlines() if "\u2717" in line]
+    assert run.returncode == bool(found) and "rules looked at" in run.stdout, run.stdout
+    return found
+
+
 def test_llem_check_engine_finds_nothing_to_complain_of():
-    command = ["check-engine", "transformers", "-m", str(MODELS / "llama")]
-    command += ["--set", "transformers.dtype=float32", "--set", "task.max_output_tokens=8"]
     for more in ([], ["--set", "transformers.tp_plan=auto", "--set", "transformers.tp_size=2"]):
-        run = llem(*command, *more)
-        assert run.returncode == 0 and "all kept" in run.stdout, run.stdout
+        assert check_engine("transformers", "--set", "transformers.dtype=float32", *more) == []
+
+
+def test_llem_check_engine_finds_nothing_wrong_with_tensorrt_but_that_it_has_no_gpu():
+    # The stand-in takes its tokenizer from transformers, as the real one does.
+    path = f"{ROOT}/tests/engines/standin:{os.environ.get('PYTHONPATH', '')}"
+    env = {"PYTHONPATH": path, "LLEM_PYTHON_TENSORRT": sys.executable}
+    (only,) = check_engine("tensorrt", "--set", "task.ignore_eos=true", **env)
+    assert "check_hardware: finds nothing wrong with this machine" in only
 
 
 def test_without_torch_the_worker_says_how_to_install_it():

@@ -70,7 +70,9 @@ def now() -> datetime.timedelta:
 class RequestOutput:
     """An answer that may be waited for, or read as it grows (`async for`)."""
 
-    def __init__(self, prompt_token_ids: list[int], params: SamplingParams, cached: int):
+    def __init__(
+        self, prompt_token_ids: list[int], params: SamplingParams, cached: int, adapter: int
+    ):
         self.request_id = 1
         self.prompt = None
         self.prompt_token_ids = prompt_token_ids
@@ -79,6 +81,7 @@ class RequestOutput:
         if NUMBERS >= (1, 0):
             self.cached_tokens = cached
         self._params = params
+        self._adapter = adapter
         self._parts = self._work()
 
     def _work(self):
@@ -91,6 +94,7 @@ class RequestOutput:
             output = CompletionOutput(index)
             self.outputs.append(output)
             seed = 0 if greedy else (getattr(p, "seed", None) or 0) + 31 * (index + 1)
+            seed += self._adapter
             first = None
             while len(output.token_ids) < limit and output.finish_reason is None:
                 time.sleep(0.0005)
@@ -143,8 +147,9 @@ class BaseLLM:
         for key in kwargs:
             if key not in kind.model_fields:
                 raise ValueError(f"{type(self).__name__} got invalid argument: {key}")
-        if os.environ.get("LLEM_STANDIN_FAIL"):
-            raise RuntimeError(os.environ["LLEM_STANDIN_FAIL"])
+        if os.environ.get("LLEM_STANDIN_FAIL"):  # KIND: text
+            kind, _, text = os.environ["LLEM_STANDIN_FAIL"].partition(": ")
+            raise type(kind, (OSError,), {})(text)
         self.args = kind(
             model=model,
             tokenizer=tokenizer,
@@ -208,6 +213,7 @@ class BaseLLM:
                 prompt,
                 sampling_params=sampling_params[i] if several else sampling_params,
                 cache_salt=cache_salt,
+                lora_request=lora_request,
             )
             for i, prompt in enumerate(inputs)
         ]
@@ -233,7 +239,10 @@ class BaseLLM:
                 "specify the end_id for sampling_params"
             )
         ids = inputs["prompt_token_ids"]
-        return RequestOutput(ids, params, self._reused(ids, cache_salt))
+        if lora_request is not None and self.args.lora_config is None:
+            raise ValueError("LoRA is not enabled: there is no lora_config")
+        adapter = lora_request.lora_int_id if lora_request is not None else 0
+        return RequestOutput(ids, params, self._reused(ids, cache_salt), adapter)
 
     def _reused(self, ids: list[int], salt: str | None) -> int:
         if not self.args.kv_cache_config.enable_block_reuse:
