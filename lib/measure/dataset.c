@@ -402,7 +402,8 @@ static llem_errcode no_text_column(const struct llem_parquet *p, llem_error *err
     struct llem_buf names = LLEM_BUF_INIT(400);
 
     for (size_t i = 0; i < p->n_columns && !names.failed; i++)
-        llem_buf_addf(&names, "%s%s", i ? ", " : "", p->columns[i].name);
+        llem_buf_addf(&names, "%s%s%s", i ? ", " : "", p->columns[i].name,
+                      p->columns[i].text ? "" : " (no text)");
     llem_fail(err, LLEM_ECORRUPT, "'%s' has no text column %s: its columns are %s%s", p->name,
               prompt_names, names.len ? names.data : "nested", names.failed ? ", ..." : "");
     llem_buf_done(&names);

@@ -19,7 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     arena.max = (size_t)64 << 20;
     if (llem_dataset_parse(&records, &count,
-                           (enum llem_dataset_format)(data[0] % LLEM_DATASET_FORMATS),
+                           data[0] < 0x80 ? (enum llem_dataset_format)(data[0] % 4)
+                                          : LLEM_DATASET_PARQUET,
                            (const char *)data + 1, size - 1, "fuzz", &arena, &err) == LLEM_OK)
         for (size_t i = 0; i < count; i++)
             if (!records[i].text[0] || !records[i].kind)

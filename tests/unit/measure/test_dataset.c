@@ -310,7 +310,7 @@ static void parquet_columns_are_chosen_as_keys_are(void **state)
     assert_contains(err.msg, "has 0");
     assert_int_equal(load(golden("numbers-only"), 1, "interleaved", 0), LLEM_ECORRUPT);
     assert_contains(err.msg, "has no text column prompt, text, instruction, input or question: its "
-                             "columns are id, text");
+                             "columns are id (no text), text (no text)");
     assert_int_equal(load(golden("not-utf8"), 1, "interleaved", 0), LLEM_ECORRUPT);
     assert_contains(err.msg, "record 2 is no UTF-8 text");
 }
