@@ -40,6 +40,7 @@ static const struct {
     { "measurement.baseline.drift_threshold", "0.1", "0.01", "0.009", "0.5", "0.51", false },
     { "measurement.energy_sampler", "\"auto\"", "nvml", "none", "estimate", "RAPL", true },
     { "measurement.latency_pass", "false", "true", "x", NULL, NULL, false },
+    { "measurement.hash_weights", "false", "true", "x", NULL, NULL, false },
     { "measurement.quick", "false", "true", "x", NULL, NULL, false },
     { "sampling_preset", "null", "standard", "greedy", "factual", "Standard", true },
     { "lora.merge_weights", "false", "true", "x", NULL, NULL, false },
