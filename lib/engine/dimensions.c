@@ -360,6 +360,10 @@ static llem_errcode read_experts(const struct reader *r, const struct family *f,
         d->expert_layers +=
             (i + 1) % step == 0 &&
             !(f->moe == MOE_STEP && is_listed(llem_get(r->root, "mlp_only_layers"), i));
+    if (rc == LLEM_OK && d->expert_layers == 0) { /* in no layer: there are none */
+        d->experts = d->active_experts = d->expert_inner = d->shared_inner = 0;
+        d->shared_gate = false;
+    }
     return rc;
 }
 
