@@ -118,6 +118,35 @@ typedef struct llem_measure_args {
 LLEM_API llem_errcode llem_measure(llem_result **out, llem_ctx *ctx, const llem_measure_args *args,
                                    int *wstatus, llem_error *err);
 
+/*
+ * The same around a part of the caller's own program. Open returns inside the window; close ends
+ * it, waits for what has to be read after it (some seconds, by the sensors), and gives the result.
+ * Any number may be open at once, nested or overlapping: each has its own sensors and directory.
+ * The caller waits for its devices before either call. One window is used by one thread at a time,
+ * and its context by nobody else until it is closed.
+ */
+typedef struct llem_window llem_window;
+
+/* Zero-initialise, set size. */
+typedef struct llem_window_args {
+    size_t size;
+    const char *name;       /* begins the directory's name below ./results; NULL: "window" */
+    const char *output_dir; /* as in llem_measure_args; NULL: ./results/<name>_<UTC> */
+    const char *gpus;       /* as there */
+    int baseline; /* not 0: measure the idle machine first, as long as configured; 0: there is no
+                     energy_adjusted_j, and the window begins after its pre-roll */
+    int quick;
+    llem_progress_fn progress; /* as there, in the thread that opens or closes */
+    void *progress_user;
+    const volatile int *cancel; /* NULL, or not 0 to give up waiting, in open and in close */
+} llem_window_args;
+
+/* What args point to is borrowed until the window is closed. */
+LLEM_API llem_errcode llem_window_open(llem_window **out, llem_ctx *ctx,
+                                       const llem_window_args *args, llem_error *err);
+/* The window is freed, whatever comes of it. *out (may be NULL) is the caller's on success. */
+LLEM_API llem_errcode llem_window_close(llem_window *w, llem_result **out, llem_error *err);
+
 /* What the hidden command `llem experiment DIR` runs: the harness, in this thread, writing events
  * as JSON lines to event_fd (-1 = none). Cancelled when *cancel becomes not 0. */
 LLEM_API llem_errcode llem_experiment_main(llem_ctx *ctx, const char *dir, int event_fd,

@@ -17,6 +17,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/json.h"
+#include "lib/base/process.h"
 
 enum { HELPERS = 7 };
 
@@ -60,7 +61,7 @@ static llem_errcode sync_files(const struct llem_batch *b, llem_error *err)
         sync_file_range(b->files[i].fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     /* A helper that cannot be had is done without. */
     while (n_helpers < HELPERS && n_helpers + 1 < b->n &&
-           pthread_create(&helpers[n_helpers], NULL, sync_some, &s) == 0)
+           llem_thread_start(&helpers[n_helpers], sync_some, &s) == 0)
         n_helpers++;
     sync_some(&s);
     for (size_t i = 0; i < n_helpers; i++)

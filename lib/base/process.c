@@ -1150,3 +1150,17 @@ llem_errcode llem_pipe_write(int fd, const void *data, size_t len, int timeout_m
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return rc;
 }
+
+/* ---- threads ------------------------------------------------------------------------------ */
+
+int llem_thread_start(pthread_t *thread, void *(*run)(void *user), void *user)
+{
+    sigset_t all, before;
+    int error;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    error = pthread_create(thread, NULL, run, user);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}

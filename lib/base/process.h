@@ -7,6 +7,7 @@
 #ifndef LLEM_BASE_PROCESS_H
 #define LLEM_BASE_PROCESS_H
 
+#include <pthread.h>
 #include <sys/types.h>
 
 #include "lib/base/base.h"
@@ -120,5 +121,9 @@ size_t llem_tail_copy(const struct llem_tail *t, char *out, size_t size);
 /* Write all of it to a pipe, non-blocking or not, within timeout_ms (-1 = for ever). LLEM_ECRASHED
  * if nobody reads any more; raises no SIGPIPE. */
 llem_errcode llem_pipe_write(int fd, const void *data, size_t len, int timeout_ms, llem_error *err);
+
+/* pthread_create() with every signal blocked in the new thread: they are for the threads of the
+ * host program, which a signal must wake. */
+int llem_thread_start(pthread_t *thread, void *(*run)(void *user), void *user);
 
 #endif

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "lib/base/file.h"
+#include "lib/base/process.h"
 #include "lib/sampler/sampler.h"
 
 enum { MAX_FILE_BYTES = 16 << 20 };
@@ -265,7 +266,7 @@ llem_errcode llem_environment_start(struct llem_environment **out, llem_ctx *ctx
     if (!e)
         return llem_fail(err, LLEM_ENOMEM, "cannot allocate the description of this machine");
     snprintf(e->sys, sizeof(e->sys), "%s", sys ? sys : "/sys");
-    rc = pthread_create(&e->thread, NULL, collect, e);
+    rc = llem_thread_start(&e->thread, collect, e);
     if (rc) {
         free(e);
         errno = rc;

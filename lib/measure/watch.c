@@ -20,6 +20,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "lib/base/process.h"
+
 #define MS INT64_C(1000000)
 
 enum {
@@ -458,7 +460,7 @@ llem_errcode llem_watch_start(struct llem_watch **out, const struct llem_watch_o
     rc = prepare(w, opts, err);
     if (rc != LLEM_OK)
         goto done;
-    e = pthread_create(&w->thread, NULL, run, w);
+    e = llem_thread_start(&w->thread, run, w);
     if (e) {
         errno = e;
         rc = llem_fail(err, LLEM_ENOMEM, "cannot start the sampler thread: %m");

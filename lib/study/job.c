@@ -4,7 +4,6 @@
  * waits.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,15 +67,9 @@ static void *job_main(void *arg)
     return NULL;
 }
 
-/* Signals are for the threads of the host program; this one must not take them away. */
 static llem_errcode thread_start(llem_job *job, llem_error *err)
 {
-    sigset_t all, before;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    errno = pthread_create(&job->thread, NULL, job_main, job);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = llem_thread_start(&job->thread, job_main, job);
     return errno ? llem_fail(err, LLEM_ENOMEM, "cannot start a thread: %m") : LLEM_OK;
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * llem measure: a command or a span of time inside the harness's window, in this process. The
- * harness runs in a thread of its own; the caller's thread shows progress and passes on the wish to
- * stop.
+ * llem measure: a command, a span of time or a part of the caller's program inside the harness's
+ * window, in this process. The harness runs in a thread of its own; the caller's thread shows
+ * progress and passes on the wish to stop.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,9 @@ enum phase { PHASE_BEFORE, PHASE_INSIDE, PHASE_AFTER };
 
 struct span {
     const llem_measure_args *args;
+    const char *prefix; /* of the directory's name */
+    bool no_baseline;
+    struct llem_window *window; /* the work is the caller's, between open and close; NULL = none */
     llem_ctx *ctx;
     struct llem_arena arena;
     char *dir;
@@ -36,8 +40,16 @@ struct span {
     atomic_int answered;     /* wishes that the work itself has heard */
     atomic_int stop_harness; /* what the harness looks at */
     int wstatus;
+    pthread_t thread;
     llem_errcode rc; /* of the harness */
     llem_error err;
+    struct llem_outcome outcome;
+};
+
+struct llem_window {
+    struct span s;
+    llem_measure_args a;
+    sem_t opened, closed;
 };
 
 static int wishes(const struct span *s)
@@ -108,6 +120,15 @@ static llem_errcode pass_time(struct span *s)
     return LLEM_OK;
 }
 
+/* The caller's part of the work: from here on it is inside. */
+static llem_errcode leave_to_caller(struct llem_window *w)
+{
+    sem_post(&w->opened);
+    while (sem_wait(&w->closed) < 0 && errno == EINTR)
+        ;
+    return LLEM_OK;
+}
+
 static llem_errcode work(void *user, llem_error *err)
 {
     struct span *s = user;
@@ -116,7 +137,9 @@ static llem_errcode work(void *user, llem_error *err)
     if (wishes(s) > 0)
         return llem_fail(err, LLEM_ECANCELED, "the measurement was interrupted before it began");
     atomic_store(&s->phase, PHASE_INSIDE);
-    rc = s->args->argv ? run_command(s, err) : pass_time(s);
+    rc = s->window       ? leave_to_caller(s->window)
+         : s->args->argv ? run_command(s, err)
+                         : pass_time(s);
     atomic_store(&s->answered, wishes(s));
     atomic_store(&s->phase, PHASE_AFTER);
     return rc;
@@ -167,7 +190,7 @@ static llem_errcode make_dir(struct span *s, int64_t now_ns, llem_error *err)
     char *taken;
 
     if (!told) {
-        s->dir = llem_make_stamped_dir(&s->arena, "./results", "measure_", now_ns, err);
+        s->dir = llem_make_stamped_dir(&s->arena, "./results", s->prefix, now_ns, err);
         return s->dir ? LLEM_OK : err ? err->code : LLEM_EIO;
     }
     rc = llem_mkdirs(told, err);
@@ -209,11 +232,12 @@ static llem_errcode measurement_rows(struct span *s, struct llem_value **out, ll
 {
     llem_setting settings[] = {
         { "task.model", "measure", "llem measure", 1 },
-        { "measurement.quick", "true", "--quick", 0 },
+        { "measurement.quick", s->args->quick ? "true" : "false", "--quick", 0 },
+        { "measurement.baseline.enabled", "false", "baseline", 0 },
     };
     llem_config *config = NULL;
     llem_errcode rc =
-        llem_config_load(&config, s->ctx, NULL, settings, s->args->quick ? 2 : 1, err);
+        llem_config_load(&config, s->ctx, NULL, settings, s->no_baseline ? 3 : 2, err);
 
     if (rc < 0)
         return rc;
@@ -248,7 +272,8 @@ static llem_errcode prepare(struct span *s, int64_t now_ns, llem_error *err)
             llem_append(a, list, llem_string(a, args->argv[i]));
     }
     llem_set(a, what, "argv", list);
-    llem_set(a, what, "for_s", args->argv ? llem_null(a) : llem_real(a, args->for_s));
+    llem_set(a, what, "for_s",
+             !args->argv && args->for_s > 0 ? llem_real(a, args->for_s) : llem_null(a));
     llem_set(a, what, "gpus", llem_null(a));
     if (args->gpus) {
         list = split_gpus(a, args->gpus);
@@ -321,41 +346,84 @@ static void *harness_main(void *user)
     return NULL;
 }
 
-/* Show progress until the harness is done. A wish to stop that the work itself has answered is not
- * passed on: what was measured until then is a result. */
-static void watch(struct span *s)
+enum seen { SEEN_NOTHING, SEEN_EVENT, SEEN_END };
+
+/* Show the next event, waiting for it for a while; the end is that of the harness. A wish to stop
+ * that the work itself has answered is not passed on: what was measured until then is a result. */
+static enum seen watch(struct span *s, double for_s)
 {
     static const llem_event nothing = { .step = "", .text = "", .reason = "" };
     bool over = false;
+    struct llem_event_node *n = llem_event_queue_pop(&s->events, for_s, &over);
+    int phase = atomic_load(&s->phase), wished = wishes(s);
 
-    while (!over) {
-        struct llem_event_node *n = llem_event_queue_pop(&s->events, SLICE_MS / 1000.0, &over);
-        int phase = atomic_load(&s->phase), wished = wishes(s);
-
-        if (phase != PHASE_INSIDE && wished > atomic_load(&s->answered))
-            atomic_store(&s->stop_harness, wished);
-        if (s->args->progress && !over)
-            s->args->progress(s->args->progress_user, n ? llem_event_of(n) : &nothing);
-        llem_event_free(n);
-    }
+    if (phase != PHASE_INSIDE && wished > atomic_load(&s->answered))
+        atomic_store(&s->stop_harness, wished);
+    if (s->args->progress && !over)
+        s->args->progress(s->args->progress_user, n ? llem_event_of(n) : &nothing);
+    llem_event_free(n);
+    return over ? SEEN_END : n ? SEEN_EVENT : SEEN_NOTHING;
 }
 
-static llem_errcode run_thread(struct span *s, llem_error *err)
+static llem_errcode start_thread(struct span *s, llem_error *err)
 {
-    sigset_t all, before;
-    pthread_t thread;
+    s->m.ctx = s->ctx;
+    s->m.dir = s->dir;
+    s->m.cancel = &s->stop_harness;
+    s->m.event = on_event;
+    s->m.event_user = s;
+    errno = llem_thread_start(&s->thread, harness_main, s);
+    return errno ? llem_fail(err, LLEM_ENOMEM, "cannot start a thread: %m") : LLEM_OK;
+}
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    errno = pthread_create(&thread, NULL, harness_main, s);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (errno)
-        return llem_fail(err, LLEM_ENOMEM, "cannot start a thread: %m");
-    watch(s);
-    pthread_join(thread, NULL);
-    if (s->rc < 0 && err)
-        *err = s->err;
-    return s->rc;
+/* Everything that comes before the harness; on failure nothing is to be ended but the span. */
+static llem_errcode begin(struct span *s, llem_error *err)
+{
+    llem_errcode rc = LLEM_OK;
+
+    s->outcome = (struct llem_outcome){ .state = LLEM_STATE_COMPLETED, .wstatus = -1 };
+    s->outcome.started_ns = s->ctx->clock->wall_ns(s->ctx->clock->self);
+    if (s->args->argv)
+        rc = check_command(s, err);
+    return rc < 0 ? rc : prepare(s, s->outcome.started_ns, err);
+}
+
+/* How it went, on disk and in memory: started is what start_thread() said. */
+static llem_errcode end(struct span *s, llem_errcode started, llem_result **out, int *wstatus,
+                        llem_error *own)
+{
+    struct llem_outcome *o = &s->outcome;
+    llem_errcode rc = started;
+
+    if (rc == LLEM_OK) {
+        while (watch(s, SLICE_MS / 1000.0) != SEEN_END)
+            ;
+        pthread_join(s->thread, NULL);
+        rc = s->rc;
+        if (rc < 0)
+            *own = s->err;
+    }
+    if (rc < 0) {
+        own->code = rc;
+        o->state = rc == LLEM_ECANCELED ? LLEM_STATE_INTERRUPTED : LLEM_STATE_FAILED;
+        o->err = *own;
+    }
+    if (atomic_load(&s->phase) == PHASE_AFTER && s->args->argv)
+        o->wstatus = s->wstatus;
+    o->finished_ns = s->ctx->clock->wall_ns(s->ctx->clock->self);
+    if (llem_status_write(s->dir, o, rc < 0 ? NULL : own) < 0 && rc == LLEM_OK)
+        rc = own->code;
+    if (wstatus && o->wstatus >= 0)
+        *wstatus = o->wstatus;
+    if (rc == LLEM_OK && out)
+        rc = llem_result_load(out, s->ctx, s->dir, own);
+    return rc;
+}
+
+static void span_done(struct span *s)
+{
+    llem_event_queue_done(&s->events);
+    llem_arena_done(&s->arena);
 }
 
 static llem_errcode read_args(llem_measure_args *to, const llem_measure_args *from, llem_error *err)
@@ -377,47 +445,130 @@ llem_errcode llem_measure(llem_result **out, llem_ctx *ctx, const llem_measure_a
                           int *wstatus, llem_error *err)
 {
     llem_measure_args a;
-    struct span s = { .args = &a, .ctx = ctx };
-    struct llem_outcome o = { .state = LLEM_STATE_COMPLETED, .wstatus = -1 };
+    struct span s = { .args = &a, .ctx = ctx, .prefix = "measure_" };
     llem_error own = { 0 };
     llem_errcode rc = read_args(&a, args, err);
 
     if (rc < 0)
         return rc;
-    o.started_ns = ctx->clock->wall_ns(ctx->clock->self);
     rc = llem_event_queue_init(&s.events, err);
     if (rc < 0)
         return rc;
-    if (a.argv)
-        rc = check_command(&s, &own);
+    rc = begin(&s, &own);
     if (rc == LLEM_OK)
-        rc = prepare(&s, o.started_ns, &own);
-    if (rc < 0)
-        goto done;
-    s.m.ctx = ctx;
-    s.m.dir = s.dir;
-    s.m.cancel = &s.stop_harness;
-    s.m.event = on_event;
-    s.m.event_user = &s;
-    rc = run_thread(&s, &own);
-    if (rc < 0) {
-        own.code = rc;
-        o.state = rc == LLEM_ECANCELED ? LLEM_STATE_INTERRUPTED : LLEM_STATE_FAILED;
-        o.err = own;
-    }
-    if (atomic_load(&s.phase) == PHASE_AFTER && a.argv)
-        o.wstatus = s.wstatus;
-    o.finished_ns = ctx->clock->wall_ns(ctx->clock->self);
-    if (llem_status_write(s.dir, &o, rc < 0 ? NULL : &own) < 0 && rc == LLEM_OK)
-        rc = own.code;
-    if (wstatus && o.wstatus >= 0)
-        *wstatus = o.wstatus;
-    if (rc == LLEM_OK)
-        rc = llem_result_load(out, ctx, s.dir, &own);
-done:
+        rc = end(&s, start_thread(&s, &own), out, wstatus, &own);
     if (rc < 0 && err)
         *err = own;
-    llem_event_queue_done(&s.events);
-    llem_arena_done(&s.arena);
+    span_done(&s);
+    return rc;
+}
+
+/* ---- a part of the caller's program ------------------------------------------------------- */
+
+static llem_errcode read_window_args(struct llem_window *w, const llem_window_args *from,
+                                     llem_error *err)
+{
+    llem_window_args args = { 0 };
+    char slug[64];
+
+    if (!from || from->size < sizeof(from->size) || from->size > sizeof(args))
+        return llem_fail(err, LLEM_EINVAL,
+                         "llem_window_args.size must be sizeof(llem_window_args)");
+    memcpy(&args, from, from->size);
+    llem_slug(slug, sizeof(slug), args.name ? args.name : "window");
+    w->s.prefix = llem_arena_printf(&w->s.arena, "%s_", slug);
+    w->s.no_baseline = !args.baseline;
+    w->a = (llem_measure_args){
+        .size = sizeof(w->a),
+        .output_dir = args.output_dir,
+        .gpus = args.gpus,
+        .quick = args.quick,
+        .progress = args.progress,
+        .progress_user = args.progress_user,
+        .cancel = args.cancel,
+    };
+    return w->s.prefix ? LLEM_OK : llem_fail(err, LLEM_ENOMEM, "out of memory for a window");
+}
+
+static void window_free(struct llem_window *w)
+{
+    span_done(&w->s);
+    sem_destroy(&w->opened);
+    sem_destroy(&w->closed);
+    free(w);
+}
+
+/* Until the window has begun, LLEM_ECANCELED if it never will; what there is to tell is told. */
+static llem_errcode wait_until_open(struct llem_window *w)
+{
+    enum seen seen;
+    bool open;
+
+    do {
+        struct timespec until;
+
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += SLICE_MS * 1000000L;
+        until.tv_sec += until.tv_nsec / LLEM_NS_PER_S;
+        until.tv_nsec %= LLEM_NS_PER_S;
+        open = sem_timedwait(&w->opened, &until) == 0;
+        do
+            seen = watch(&w->s, 0);
+        while (seen == SEEN_EVENT);
+    } while (!open && seen != SEEN_END);
+    return open ? LLEM_OK : LLEM_ECANCELED;
+}
+
+llem_errcode llem_window_open(llem_window **out, llem_ctx *ctx, const llem_window_args *args,
+                              llem_error *err)
+{
+    struct llem_window *w = calloc(1, sizeof(*w));
+    llem_error own = { 0 };
+    llem_errcode rc;
+
+    if (!w)
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for a window");
+    rc = llem_event_queue_init(&w->s.events, err);
+    if (rc < 0) {
+        free(w);
+        return rc;
+    }
+    sem_init(&w->opened, 0, 0);
+    sem_init(&w->closed, 0, 0);
+    w->s.args = &w->a;
+    w->s.ctx = ctx;
+    w->s.window = w;
+    rc = read_window_args(w, args, &own);
+    if (rc == LLEM_OK)
+        rc = begin(&w->s, &own);
+    if (rc < 0)
+        goto failed;
+    rc = start_thread(&w->s, &own);
+    if (rc == LLEM_OK)
+        rc = wait_until_open(w);
+    if (rc == LLEM_OK) {
+        *out = w;
+        return LLEM_OK;
+    }
+    if (end(&w->s, rc == LLEM_ECANCELED ? LLEM_OK : rc, NULL, NULL, &own) == LLEM_OK)
+        llem_fail(&own, rc, "the window was over before it began");
+    rc = own.code;
+failed:
+    if (rc < 0 && err)
+        *err = own;
+    window_free(w);
+    return rc;
+}
+
+llem_errcode llem_window_close(llem_window *w, llem_result **out, llem_error *err)
+{
+    llem_error own = { 0 };
+    llem_errcode rc;
+
+    sem_post(&w->closed);
+    rc = end(&w->s, LLEM_OK, out, NULL, &own);
+    if (rc < 0 && err)
+        *err = own;
+    window_free(w);
     return rc;
 }

@@ -11,14 +11,14 @@ What is used is loaded when it is first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
 import _llem
 
 _llem.check()
 
+TYPE_CHECKING = False  # typing's own costs milliseconds
 if TYPE_CHECKING:
+    from typing import Any
+
     from llenergymeasure.api import run_experiment, run_study
     from llenergymeasure.config import ExperimentConfig
     from llenergymeasure.engine import EnginePlugin, InferenceOutput
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from llenergymeasure.progress import ProgressCallback
     from llenergymeasure.results import ExperimentResult
     from llenergymeasure.study import StudyConfig, StudyResult
+    from llenergymeasure.windows import Window, window
 
     __version__: str
 
@@ -44,6 +45,8 @@ _PLACES = {
     "StudyConfig": "study",
     "StudyResult": "study",
     "ProgressCallback": "progress",
+    "Window": "windows",
+    "window": "windows",
     "EnginePlugin": "engine",
     "InferenceOutput": "engine",
     "ConfigError": "exceptions",
@@ -67,9 +70,11 @@ __all__ = [
     "StudyConfig",
     "StudyError",
     "StudyResult",
+    "Window",
     "__version__",
     "run_experiment",
     "run_study",
+    "window",
 ]
 
 
@@ -79,6 +84,8 @@ def __getattr__(name: str) -> Any:
 
         value: Any = _binding.lib().llem_version().decode()
     elif name in _PLACES:
+        import importlib
+
         value = getattr(importlib.import_module(f"llenergymeasure.{_PLACES[name]}"), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,16 +7,14 @@ import ctypes
 import dataclasses
 import inspect
 import json
-import signal
-import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from ctypes import CFUNCTYPE, POINTER, byref, c_char_p, c_double, c_int, c_int64, c_size_t, c_void_p
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from llenergymeasure import _binding as c
+from llenergymeasure._devices import gpus, synchronize
+from llenergymeasure._interrupts import Interrupts
 from llenergymeasure.config import ExperimentConfig, parsed
 from llenergymeasure.progress import tell
 from llenergymeasure.results import ExperimentResult, taken
@@ -140,36 +138,6 @@ class EngineRun(ctypes.Structure):
     ]
 
 
-# ---- devices ------------------------------------------------------------------------------------
-
-
-def synchronize() -> None:
-    """Wait for the devices of the frameworks that are loaded."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        for index in range(torch.cuda.device_count()):
-            torch.cuda.synchronize(index)
-    jax = sys.modules.get("jax")
-    if jax is not None:
-        jax.effects_barrier()
-        for array in jax.live_arrays():
-            array.block_until_ready()
-
-
-def gpus() -> list[dict[str, Any]]:
-    """The GPUs that a loaded torch sees; none where there is no torch."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
-        return []
-    found = []
-    for index in range(torch.cuda.device_count()):
-        properties = torch.cuda.get_device_properties(index)
-        uuid = getattr(properties, "uuid", None)
-        found.append({"kind": "gpu", "uuid": f"GPU-{uuid}" if uuid else None,
-                      "name": properties.name, "pci": None})
-    return found
-
-
 # ---- an object behind the table -----------------------------------------------------------------
 
 
@@ -181,20 +149,15 @@ class _Object:
         self.model: Any = None
         self.output: Any = None
         self.error: BaseException | None = None
-        self.cancel = c_int(0)
-        self.inside = False  # a method of the object is running
-        self.event: c.Event | None = None
+        self.interrupts = Interrupts()
 
     def call(self, method: str, default: Any, *arguments: Any, **named: Any) -> Any:
         """A method that the object need not have."""
         found = getattr(self.plugin, method, None)
         if found is None:
             return default
-        self.inside = True
-        try:
+        with self.interrupts.raised():
             return found(*arguments, **named)
-        finally:
-            self.inside = False
 
     def guarded(self, err: Any, work: Callable[[], None]) -> int:
         """Exceptions become failures of the library's, and are kept."""
@@ -211,7 +174,7 @@ class _Object:
     def quiet(self, work: Callable[[], None]) -> None:
         """For what must not fail: an exception ends the experiment at its next step."""
         if self.guarded(None, work) < 0:
-            self.cancel.value = 1
+            self.interrupts.cancel.value = 1
 
     def load(self) -> None:
         extra: dict[str, Any] = {}
@@ -283,26 +246,6 @@ class _Object:
                 lambda: self.call("cleanup", None, self.model))),
         )
 
-    @contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Ctrl-C is an exception in the object's methods, and elsewhere stops the next wait."""
-        if (threading.current_thread() is not threading.main_thread()
-                or signal.getsignal(signal.SIGINT) is not signal.default_int_handler):
-            yield
-            return
-
-        def heard(number: int, frame: Any) -> None:
-            self.cancel.value = 1
-            self.error = self.error or KeyboardInterrupt()
-            if self.inside:
-                raise KeyboardInterrupt
-
-        signal.signal(signal.SIGINT, heard)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
 
 def run(
     plugin: Any, wanted: str | Path | ExperimentConfig, skip_preflight: bool, progress: Any,
@@ -329,17 +272,16 @@ def run(
             progress=_Progress(lambda _, event: it.quiet(
                 lambda: tell(progress, event.contents))),
             idle=_Plain(lambda _: None),
-            cancel=ctypes.pointer(it.cancel),
+            cancel=ctypes.pointer(it.interrupts.cancel),
         )
         result, err = c_void_p(), c.Error()
         try:
-            with it.interruptible():
+            with it.interrupts:
                 code = function(byref(result), ctx, byref(args), byref(err))
         finally:
             c.lib().llem_config_free(made)
-        if it.error is not None and isinstance(it.error, KeyboardInterrupt) and code < 0:
-            raise it.error
         if code < 0:
+            it.interrupts.check()
             err.code = code
             failure = c.failure(err)
             if it.error is None:

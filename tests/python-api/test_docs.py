@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""docs/python.md: every example runs, as a reader would type them; the reference is current."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from conftest import MODEL, SOURCE
+
+EXAMPLES = re.findall(r"(?ms)^```python\n(.*?)^```", (SOURCE / "docs/python.md").read_text())
+
+
+def test_every_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(MODEL, "sample-model")
+    names: dict[str, Any] = {"__name__": "__main__"}
+    assert len(EXAMPLES) >= 6
+    for example in EXAMPLES:
+        exec(compile(example, "docs/python.md", "exec"), names)
+    out = capsys.readouterr().out
+    assert "('task', 'dataset', 'n_prompts')" in out and "('engin',)" in out
+    assert "sleeper 10" in out
+    assert re.search(r"(?m)^measure: \d", out)
+    assert re.search(r"(?m)^0\.\d+ (estimated|measured|mixed|none)$", out)
+
+
+def test_every_exception_and_method_that_is_named_is_there() -> None:
+    text = (SOURCE / "docs/python.md").read_text()
+    import llenergymeasure
+
+    for name in re.findall(r"`(\w+Error)`", text):
+        assert hasattr(llenergymeasure, name), name
+
+
+def test_the_reference_is_current() -> None:
+    run = subprocess.run(
+        [sys.executable, str(SOURCE / "tools/make_python_reference.py"), "--check"],
+        capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
