@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -26,6 +27,24 @@ def test_every_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "sleeper 10" in out
     assert re.search(r"(?m)^measure: \d", out)
     assert re.search(r"(?m)^0\.\d+ (estimated|measured|mixed|none)$", out)
+
+
+def test_the_notebook_runs_to_its_plot() -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    shutil.copytree(MODEL, "sample-model")
+    cells = json.loads((SOURCE / "examples/compare.ipynb").read_text())["cells"]
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for cell in cells:
+        assert not cell.get("outputs")
+        source = "".join(line for line in cell["source"] if not line.startswith("%pip"))
+        if cell["cell_type"] == "code":
+            exec(compile(source, "compare.ipynb", "exec"), names)
+    left, right = names["figure"].axes
+    assert all(bar.get_height() > 0 for bar in left.patches) and len(left.patches) == 2
+    assert len(right.containers) == 2 and right.get_title() in (
+        "energy, measured", "energy, estimated")
 
 
 def test_every_exception_and_method_that_is_named_is_there() -> None:
