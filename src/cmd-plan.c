@@ -163,6 +163,11 @@ static void print_plan(const struct app *app, const json_t *plan, bool all)
         print_experiment(json_array_get(experiments, i));
     more(n - rows);
     print_skipped(json_object_get(plan, "skipped"), all);
+    for (size_t i = 0; i < json_array_size(json_object_get(plan, "warnings")); i++) {
+        fputs("\nWarning: ", stdout);
+        text_print(stdout, json_string_value(json_array_get(json_object_get(plan, "warnings"), i)));
+        fputs(".\n", stdout);
+    }
     for (size_t i = 0; all && i < json_array_size(runs); i++) {
         if (i == 0)
             fputs("\nRuns:\n", stdout);

@@ -178,6 +178,8 @@ void llem_sweep_free(struct llem_sweep *s);
  * *errors: NULL, or all that is wrong with it, one a line. NULL without memory. */
 const struct llem_value *llem_sweep_cell(const struct llem_sweep *s, size_t index,
                                          struct llem_arena *a, const char **errors);
+/* The cell's engine. */
+const char *llem_sweep_engine(const struct llem_sweep *s, size_t index);
 /* The rules of the cell's engine; NULL = none. */
 const struct llem_rules *llem_sweep_rules(const struct llem_sweep *s, size_t index);
 /* "task.dataset.n_prompts=50, transformers.dtype=float16": what tells the cell from its neighbours,

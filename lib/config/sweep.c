@@ -955,6 +955,11 @@ const struct llem_value *llem_sweep_cell(const struct llem_sweep *s, size_t inde
     return a->oom ? NULL : tree;
 }
 
+const char *llem_sweep_engine(const struct llem_sweep *s, size_t index)
+{
+    return llem_str_at(block_of(s, index)->base, "engine", "transformers");
+}
+
 const struct llem_rules *llem_sweep_rules(const struct llem_sweep *s, size_t index)
 {
     return block_of(s, index)->rules;

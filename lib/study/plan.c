@@ -252,6 +252,78 @@ double llem_plan_gap_s(const struct llem_plan *p, size_t run)
                                                                        : p->experiment_gap_s;
 }
 
+/* ---- decoding ------------------------------------------------------------------------------- */
+
+/* An engine says in its engine.yaml what it does where nothing of sampling is set. */
+static bool greedy_when_unset(llem_ctx *ctx, const char *engine)
+{
+    const struct llem_engine_info *info = NULL;
+    const struct llem_value *list;
+
+    if (llem_engine_find(&info, ctx, engine, NULL) < 0 || !info)
+        return false;
+    list = llem_get(info->yaml, "capabilities");
+    for (size_t i = 0; list && list->kind == LLEM_LIST && i < list->count; i++)
+        if (list->items[i]->kind == LLEM_STRING &&
+            strcmp(list->items[i]->s, "greedy_when_unset") == 0)
+            return true;
+    return false;
+}
+
+static bool sampling_unset(const struct llem_value *tree, const char *engine)
+{
+    const struct llem_value *sampling = llem_get(llem_get(tree, engine), "sampling");
+
+    for (size_t i = 0; sampling && sampling->kind == LLEM_MAP && i < sampling->count; i++)
+        if (!llem_is_null(sampling->items[i]))
+            return false;
+    return true;
+}
+
+static bool among(const struct llem_value *list, const char *name)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->items[i]->s, name) == 0)
+            return true;
+    return false;
+}
+
+/* Engines of one study that may decode differently, because nobody says how: a sentence each. */
+static void add_warnings(struct llem_plan *p)
+{
+    struct llem_arena *a = &p->arena;
+    struct llem_value *engines = llem_list(a), *unsure = llem_list(a);
+
+    p->warnings = llem_list(a);
+    for (size_t i = 0; i < p->sweep->count && !a->oom; i++) {
+        struct llem_arena own = LLEM_ARENA_INIT;
+        const char *errors, *engine;
+        const struct llem_value *tree;
+
+        /* The cells of a block have one engine. */
+        if (p->cells[i].errors)
+            continue;
+        engine = llem_sweep_engine(p->sweep, i);
+        if (!among(engines, engine))
+            llem_append(a, engines, llem_string(a, engine));
+        if (a->oom || among(unsure, engine) || greedy_when_unset(p->sweep->ctx, engine))
+            continue;
+        tree = llem_sweep_cell(p->sweep, i, &own, &errors);
+        if (tree && sampling_unset(tree, engine))
+            llem_append(a, unsure, llem_string(a, engine));
+        llem_arena_done(&own);
+    }
+    for (size_t i = 0; engines->count > 1 && i < unsure->count && !a->oom; i++)
+        llem_append(
+            a, p->warnings,
+            llem_stringf(a,
+                         "%s does not say how it decodes where its sampling is unset, so it "
+                         "may generate other tokens than the other engines of this study; "
+                         "set its sampling (a temperature of 0 is greedy, as the others "
+                         "are when unset)",
+                         unsure->items[i]->s));
+}
+
 llem_errcode llem_plan_make(struct llem_plan **out, struct llem_sweep *sweep, llem_error *err)
 {
     enum { MAX_RUNS = 10000000 };
@@ -284,6 +356,8 @@ llem_errcode llem_plan_make(struct llem_plan **out, struct llem_sweep *sweep, ll
         order_runs(p);
     if (!p->arena.oom)
         add_pauses(p);
+    if (!p->arena.oom)
+        add_warnings(p);
     if (p->arena.oom)
         rc = llem_fail(err, LLEM_ENOMEM, "out of memory for a plan");
 done:
@@ -408,6 +482,7 @@ char *llem_plan_json(const llem_plan *p)
         a->oom = a->oom || own.oom || !tree;
         llem_arena_done(&own);
     }
+    llem_set(a, v, "warnings", llem_copy(a, p->warnings));
     llem_set(a, v, "experiments", experiments);
     llem_set(a, v, "skipped", skipped);
     llem_set(a, v, "runs", runs);

@@ -38,6 +38,7 @@ struct llem_plan {
     struct llem_plan_run *runs;
     size_t n_runs, n_cycles;
     double experiment_gap_s, cycle_gap_s, pauses_s; /* pauses_s: all of them together */
+    struct llem_value *warnings;                    /* sentences */
     char design_hash[17]; /* study_design_hash: of what runs, before cycles */
 };
 

@@ -57,6 +57,22 @@ run llem plan study.yaml --cycles 0
 exits 2
 complains "^llem: --cycles: study_execution.n_cycles must be at least 1, but is 0\$"
 
+say "engines that may decode differently"
+mkdir -p plugins/other
+printf 'name: other\nhelp: another\noptions:\n- {path: ., type: section, open: true, help: x}\n' >plugins/other/engine.yaml
+printf 'task: {model: m}\nengine: [cpu, other]\nsweep: {}\n' >two.yaml
+LLEM_PLUGIN_PATH=$PWD/plugins run llem plan two.yaml
+exits 0
+prints '^Warning: other does not say how it decodes where its sampling is unset'
+printf 'other: {sampling: {temperature: 0}}\n' >>two.yaml
+LLEM_PLUGIN_PATH=$PWD/plugins run llem plan two.yaml
+exits 0
+prints_not Warning
+printf 'task: {model: m}\nengine: [cpu, vllm, transformers, tensorrt]\nsweep: {}\n' >two.yaml
+run llem plan two.yaml
+exits 0
+prints_not Warning
+
 say "one experiment is a study of one"
 printf 'task: {model: gpt2}\nengine: cpu\n' >one.yaml
 run llem plan one.yaml
