@@ -99,7 +99,7 @@ static void entry(struct writer *w, const struct llem__node *n, const struct lle
         llem_buf_addc(w->b, '{');
         size_t inside = w->b->len;
         section_body(w, n, v, NULL);
-        if (ours && w->b->len == inside) {
+        if (ours && w->b->len == inside && !w->b->failed) {
             w->b->len = before;
             w->b->data[before] = '\0';
             return;

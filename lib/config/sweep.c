@@ -425,7 +425,8 @@ static struct llem_value *block_base(struct reading *r, const char *engine,
 
 static const struct llem_rules *rules_of(struct reading *r, const char *engine)
 {
-    llem_error err;
+    llem_error err = { 0 };
+    llem_errcode rc;
 
     for (size_t i = 0; i < r->n_rules; i++)
         if (strcmp(r->rules[i].engine, engine) == 0)
@@ -433,7 +434,10 @@ static const struct llem_rules *rules_of(struct reading *r, const char *engine)
     if (!in_list(r->s->schema->engines, engine) || !r->rules)
         return NULL;
     r->rules[r->n_rules].engine = engine;
-    if (llem_rules_load(&r->rules[r->n_rules].rules, r->a, r->s->schema, engine, &err) < 0)
+    rc = llem_rules_load(&r->rules[r->n_rules].rules, r->a, r->s->schema, engine, &err);
+    if (rc == LLEM_ENOMEM)
+        r->a->oom = true;
+    else if (rc < 0)
         llem__diag_at(&r->diags, err.file[0] ? llem_arena_strdup(r->a, err.file) : NULL, err.line,
                       err.column, "%s", err.msg);
     return &r->rules[r->n_rules++].rules;

@@ -493,6 +493,8 @@ static llem_errcode cell_fill(struct llem_study *s, const llem_config *config,
     llem_config_hash(config->schema, tree, s->cell.hash);
     llem_config_resolved_hash(config->schema, tree, s->cell.resolved_hash);
     llem_study_design_hash(config->schema, trees, 1, s->design_hash);
+    if (!s->cell.hash[0] || !s->cell.resolved_hash[0] || !s->design_hash[0])
+        return llem_fail(err, LLEM_ENOMEM, "cannot prepare '%s': out of memory", s->dir);
     llem_slug(slug, sizeof(slug), llem_str_at(tree, "task.model", "model"));
     llem_format_stamp(stamp, now_ns);
     s->cell.name = llem_arena_printf(&s->arena, "%03d_c%d_%s-%s_%.8s", s->cell.index, s->cell.cycle,
