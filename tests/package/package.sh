@@ -76,9 +76,9 @@ prints 'Energy'
 run "$env/bin/llem" verify results/study_*
 exits 0
 check "man finds its page" test -s "$env/share/man/man1/llem.1"
-run "$env/bin/llem" config
+run "$env/bin/llem" config --format=json # lines are not folded there
 prints '\(the environment of llem\)' "that engines run where it is installed"
-run env VIRTUAL_ENV="$tmp/other" "$env/bin/llem" config
+run env VIRTUAL_ENV="$tmp/other" "$env/bin/llem" config --format=json
 prints 'VIRTUAL_ENV chose it' "that they run in the active environment"
 
 say "the process"
