@@ -177,19 +177,6 @@ static void print_plan(const struct app *app, const json_t *plan, bool all)
     }
 }
 
-static bool add(struct settings *s, const char *path, const char *value, const char *origin,
-                int weak)
-{
-    llem_setting *items = realloc(s->items, (s->count + 1) * sizeof(*items));
-
-    if (!items)
-        return false;
-    s->items = items;
-    s->items[s->count++] =
-        (llem_setting){ .path = path, .value = value, .origin = origin, .weak = weak };
-    return true;
-}
-
 static int run(struct app *app, void *p)
 {
     struct args *args = p;
@@ -206,13 +193,26 @@ static int run(struct app *app, void *p)
     if (!app->parse.n_rest && !s->count)
         return complain_usage(app, "which study? Give its file");
     /* What the command line does unless the study says otherwise. */
-    ok = add(s, "study_execution.n_cycles", "3", "llem", 1) &&
-         add(s, "study_execution.experiment_order", "shuffle", "llem", 1);
+    ok = settings_add(s, (llem_setting){ .path = "study_execution.n_cycles",
+                                         .value = "3",
+                                         .origin = "llem",
+                                         .weak = 1 }) &&
+         settings_add(s, (llem_setting){ .path = "study_execution.experiment_order",
+                                         .value = "shuffle",
+                                         .origin = "llem",
+                                         .weak = 1 });
     if (args->no_gaps)
-        ok = ok && add(s, "study_execution.experiment_gap_seconds", "0", "--no-gaps", 0) &&
-             add(s, "study_execution.cycle_gap_seconds", "0", "--no-gaps", 0);
+        ok = ok &&
+             settings_add(s, (llem_setting){ .path = "study_execution.experiment_gap_seconds",
+                                             .value = "0",
+                                             .origin = "--no-gaps" }) &&
+             settings_add(s, (llem_setting){ .path = "study_execution.cycle_gap_seconds",
+                                             .value = "0",
+                                             .origin = "--no-gaps" });
     if (args->no_dedup)
-        ok = ok && add(s, "study_execution.deduplicate_equivalent", "false", "--no-dedup", 0);
+        ok = ok && settings_add(s, (llem_setting){ .path = "study_execution.deduplicate_equivalent",
+                                                   .value = "false",
+                                                   .origin = "--no-dedup" });
     if (!ok)
         return complain("out of memory");
     app->log_level = LLEM_LOG_WARNING + args->verbose;

@@ -37,19 +37,6 @@ static const struct opt options[] = {
 };
 /* clang-format on */
 
-/* Settings of the command line, with those that other flags stand for. */
-static bool add(struct settings *s, const char *path, const char *value, const char *origin)
-{
-    llem_setting *items = realloc(s->items, (s->count + 1) * sizeof(*items));
-
-    if (!items)
-        return false;
-    s->items = items;
-    s->items[s->count++] =
-        (llem_setting){ .path = path, .value = value, .origin = origin, .literal = 0 };
-    return true;
-}
-
 /* What will run, in one line: "sample-model, cpu, 100 prompts of builtin". */
 static void describe(char *out, size_t size, const llem_config *config)
 {
@@ -195,7 +182,9 @@ static int run(struct app *app, void *p)
               stderr);
         return EXIT_USAGE;
     }
-    if (args->quick && !add(&args->settings, "measurement.quick", "true", "--quick"))
+    if (args->quick && !settings_add(&args->settings, (llem_setting){ .path = "measurement.quick",
+                                                                      .value = "true",
+                                                                      .origin = "--quick" }))
         return complain("out of memory");
     app->log_level = LLEM_LOG_WARNING + args->verbose;
     ctx = make_context(app);

@@ -156,10 +156,20 @@ static bool set_choice(struct parse *p, const struct opt *o, const char *as, con
     return refuse(p, "option '%s' wants one of %s, not '%s'", as, o->choices, text);
 }
 
+bool settings_add(struct settings *s, llem_setting setting)
+{
+    llem_setting *items = realloc(s->items, (s->count + 1) * sizeof(*items));
+
+    if (!items)
+        return false;
+    s->items = items;
+    s->items[s->count++] = setting;
+    return true;
+}
+
 static bool add_setting(struct parse *p, const struct opt *o, const char *as, const char *text,
                         struct settings *slot)
 {
-    llem_setting *items, *s;
     const char *path = o->path, *value = text;
 
     if (!path) {
@@ -171,17 +181,13 @@ static bool add_setting(struct parse *p, const struct opt *o, const char *as, co
         path = keep(p, text, (size_t)(equals - text));
         value = equals + 1;
     }
-    items = path ? realloc(slot->items, (slot->count + 1) * sizeof(*items)) : NULL;
-    if (!items)
-        return out_of_memory(p);
-    slot->items = items;
-    s = &items[slot->count++];
-    memset(s, 0, sizeof(*s));
-    s->path = path;
-    s->value = value;
-    s->origin = o->path ? keep(p, as, strlen(as)) : "--set";
-    s->literal = !!(o->flags & OPT_LITERAL);
-    return true;
+    const llem_setting setting = {
+        .path = path,
+        .value = value,
+        .origin = o->path ? keep(p, as, strlen(as)) : "--set",
+        .literal = !!(o->flags & OPT_LITERAL),
+    };
+    return (path && settings_add(slot, setting)) || out_of_memory(p);
 }
 
 /* `as`: how the user wrote it, for errors. value is NULL for flags and counts. */

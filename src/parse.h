@@ -70,6 +70,9 @@ bool parse_options(struct parse *p, const struct opt *options, unsigned flags, v
                    const char *const *argv);
 void parse_done(struct parse *p);
 
+/* One more setting, which a flag stands for; false without memory. Strings are borrowed. */
+bool settings_add(struct settings *s, llem_setting setting);
+
 /* The nearest of `count` words by did-you-mean rules: one that begins with it, or the least
  * Damerau-Levenshtein distance up to a third of its length; NULL if none is near. */
 const char *nearest_word(const char *word, const char *const *words, size_t count);

@@ -160,14 +160,11 @@ struct llem_sweep {
     const char *path, *dir, *cwd;
     const struct llem__block *blocks;
     size_t n_blocks;
-    size_t n_axes, n_groups; /* as written; a cell has those of its engine */
-    size_t count;            /* of cells */
+    size_t count; /* of cells */
 };
 
 enum { LLEM_SWEEP_MAX_CELLS = 1000000 };
 
-/* True if the file holds a map with `sweep` or `experiments`, whatever is wrong with it besides. */
-bool llem_is_study(const char *path);
 /* Read and expand. Errors of the file, of keys and of what all cells share are this call's; what is
  * wrong with one value of an axis or one explicit experiment is the cell's. */
 llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,

@@ -75,14 +75,6 @@ static const char **extra_keys(struct writer *w, const struct llem__node *sectio
     return extra;
 }
 
-static const struct llem_value *value_of(const struct llem__node *n, const struct llem_value *map)
-{
-    /* Complete maps have their rows in the schema's order, and its very keys. */
-    if (n->place < map->count && map->keys[n->place] == n->key)
-        return map->items[n->place];
-    return llem_get(map, n->key);
-}
-
 static void section_body(struct writer *w, const struct llem__node *section,
                          const struct llem_value *map, const char *but);
 
@@ -141,7 +133,7 @@ static void section_body(struct writer *w, const struct llem__node *section,
             continue;
         }
         i++;
-        v = but && strcmp(n->key, but) == 0 ? NULL : value_of(n, map);
+        v = but && strcmp(n->key, but) == 0 ? NULL : llem__node_value(n, map);
         if (v)
             entry(w, n, v, start);
     }
@@ -192,7 +184,7 @@ static void effect(struct writer *w, const struct llem__node *section, const str
 
     for (size_t i = 0; i < section->count; i++) {
         const struct llem__node *n = section->children[i];
-        const struct llem_value *v = value_of(n, map);
+        const struct llem_value *v = llem__node_value(n, map);
 
         if (!v || v == n->def)
             continue;

@@ -65,6 +65,9 @@ llem__diag_at(struct llem__diags *d, const char *file, int line, int column, con
 const char *llem__diags_text(struct llem__diags *d);
 /* Fill err from the list: one error with its place, several as lines. LLEM_OK if there are none. */
 llem_errcode llem__diags_error(struct llem__diags *d, llem_error *err);
+/* One error about a value of an engine's file, at its place. */
+__attribute__((format(printf, 3, 4))) llem_errcode
+llem__bad_value(llem_error *err, const struct llem_value *v, const char *fmt, ...);
 /* What llem_config_errors() and llem_config_problems() return from now on; copied, NULL = nothing.
  */
 void llem__keep_errors(llem_ctx *ctx, struct llem__diags *d);
@@ -102,6 +105,8 @@ struct llem_schema {
 /* A schema of one table of rows (the user's configuration). */
 llem_errcode llem__schema_of(struct llem_schema **out, const struct llem_row *rows,
                              llem_error *err);
+/* Its value in a map; NULL if absent. Quick where the map is complete. */
+struct llem_value *llem__node_value(const struct llem__node *n, const struct llem_value *map);
 /* The node of a path; NULL if there is none. */
 struct llem__node *llem__schema_node(const struct llem_schema *s, const char *path);
 /* The row's default as a value with LLEM_FROM_DEFAULT; null where it has none. */
@@ -112,6 +117,8 @@ const char *llem__leaf(const char *path);
 bool llem__is_child(const char *path, const struct llem_row *row);
 /* "a, b or c" out of "a|b|c". */
 const char *llem__alternatives(struct llem_arena *a, const char *choices, const char *last);
+/* Is the word in a list that ends with NULL? */
+bool llem__is_one_of(const char *s, const char *const *words);
 /* The pieces of "a|b|c", ending with NULL. */
 const char **llem__split(struct llem_arena *a, const char *text, char separator);
 

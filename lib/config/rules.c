@@ -56,13 +56,8 @@ static const struct llem_value *value_at(const struct llem__predicate *p,
 
     if (!p->depth)
         return llem_at(tree, p->path);
-    for (size_t i = 0; i < p->depth && v; i++) {
-        const struct llem__node *n = p->nodes[i];
-
-        v = v->kind == LLEM_MAP && n->place < v->count && v->keys[n->place] == n->key
-                ? v->items[n->place]
-                : llem_get(v, n->key);
-    }
+    for (size_t i = 0; i < p->depth && v; i++)
+        v = llem__node_value(p->nodes[i], v);
     return v;
 }
 
@@ -179,20 +174,6 @@ bool llem_rule_holds(const struct llem_rule *rule, const struct llem_value *tree
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-__attribute__((format(printf, 3, 4))) static llem_errcode
-bad_rule(llem_error *err, const struct llem_value *v, const char *fmt, ...)
-{
-    struct llem_buf b = LLEM_BUF_INIT(1024);
-    va_list ap;
-
-    va_start(ap, fmt);
-    llem_buf_vaddf(&b, fmt, ap);
-    va_end(ap);
-    llem_fail_at(err, LLEM_ECONFIG, v->file, v->line, v->column, "%s", b.data);
-    llem_buf_done(&b);
-    return LLEM_ECONFIG;
-}
-
 static void find_nodes(struct llem__predicate *p, const struct llem_schema *s, struct llem_arena *a)
 {
     const char *end = p->path;
@@ -229,13 +210,14 @@ static llem_errcode read_test(struct test *t, const char *path, const char *name
     for (i = 0; i < LLEM_COUNT(operators) && strcmp(operators[i].name, name) != 0; i++)
         ;
     if (i == LLEM_COUNT(operators))
-        return bad_rule(err, operand, "the condition on %s has no operator \"%s\"", path, name);
+        return llem__bad_value(err, operand, "the condition on %s has no operator \"%s\"", path,
+                               name);
     t->op = operators[i].op;
     t->operand = operand;
     if (operand->kind == LLEM_STRING && operand->s[0] == '@')
         t->other = other_setting(a, path, operand->s + 1);
     else if ((t->op == IN || t->op == NOT_IN) && operand->kind != LLEM_LIST)
-        return bad_rule(err, operand, "%s on %s needs a list", name, path);
+        return llem__bad_value(err, operand, "%s on %s needs a list", name, path);
     return LLEM_OK;
 }
 
@@ -253,7 +235,7 @@ static llem_errcode read_match(struct llem_rule *rule, const struct llem_value *
         p->path = match->keys[i];
         find_nodes(p, s, a);
         if (count == 0)
-            return bad_rule(err, v, "the condition on %s is empty", p->path);
+            return llem__bad_value(err, v, "the condition on %s is empty", p->path);
         p->tests = llem_arena_calloc(a, count, sizeof(*p->tests));
         for (; p->tests && p->count < count; p->count++) {
             llem_errcode rc = v->kind == LLEM_MAP
@@ -283,13 +265,14 @@ static llem_errcode read_rule(struct llem_rule *rule, const struct llem_value *v
     size_t severity = 0;
 
     if (v->kind != LLEM_MAP)
-        return bad_rule(err, v, "a rule must be a map");
+        return llem__bad_value(err, v, "a rule must be a map");
     for (size_t i = 0; i < v->count; i++) {
         const char *near = llem_nearest(v->keys[i], keys);
 
         if (!near || strcmp(near, v->keys[i]) != 0)
-            return bad_rule(err, v->items[i], "unknown key \"%s\" of a rule%s%s%s", v->keys[i],
-                            near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+            return llem__bad_value(err, v->items[i], "unknown key \"%s\" of a rule%s%s%s",
+                                   v->keys[i], near ? "; did you mean \"" : "", near ? near : "",
+                                   near ? "\"?" : "");
     }
     rule->id = llem_str_at(v, "id", NULL);
     rule->message = llem_str_at(v, "message", NULL);
@@ -300,20 +283,21 @@ static llem_errcode read_rule(struct llem_rule *rule, const struct llem_value *v
         severity++;
     rule->severity = (enum llem_severity)severity;
     if (!rule->id || !rule->message || !is_map(match) || severity == LLEM_COUNT(severities))
-        return bad_rule(err, v,
-                        "a rule needs an id, a severity (dormant, warn or error), a match of "
-                        "settings and a message");
+        return llem__bad_value(
+            err, v,
+            "a rule needs an id, a severity (dormant, warn or error), a match of "
+            "settings and a message");
     if (!is_map(rule->triggers) || !is_map(rule->spares))
-        return bad_rule(err, v, "the rule %s needs examples: settings under triggers and spares",
-                        rule->id);
+        return llem__bad_value(
+            err, v, "the rule %s needs examples: settings under triggers and spares", rule->id);
     if ((rule->severity == LLEM_RULE_DORMANT) != (resets && resets->kind == LLEM_LIST))
-        return bad_rule(err, v, "the rule %s: a dormant rule, and no other, has a list of resets",
-                        rule->id);
+        return llem__bad_value(
+            err, v, "the rule %s: a dormant rule, and no other, has a list of resets", rule->id);
     names = llem_arena_calloc(a, (resets ? resets->count : 0) + 1, sizeof(*names));
     for (size_t i = 0; names && resets && i < resets->count; i++) {
         if (resets->items[i]->kind != LLEM_STRING)
-            return bad_rule(err, resets->items[i], "the resets of rule %s must be settings",
-                            rule->id);
+            return llem__bad_value(err, resets->items[i], "the resets of rule %s must be settings",
+                                   rule->id);
         names[i] = resets->items[i]->s;
     }
     rule->resets = names;

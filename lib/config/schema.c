@@ -364,6 +364,14 @@ struct llem__node *llem__schema_node(const struct llem_schema *s, const char *pa
     return NULL;
 }
 
+struct llem_value *llem__node_value(const struct llem__node *n, const struct llem_value *map)
+{
+    /* Complete maps have their rows in the schema's order, and its very keys. */
+    if (map->kind == LLEM_MAP && n->place < map->count && map->keys[n->place] == n->key)
+        return map->items[n->place];
+    return llem_get(map, n->key);
+}
+
 const struct llem_row *llem_schema_find(const struct llem_schema *s, const char *path)
 {
     const struct llem__node *n = llem__schema_node(s, path);
@@ -392,8 +400,7 @@ static const char *const option_keys[] = { "path",     "type",     "default", "m
                                            "min_open", "max_open", "choices", "nullable", "ours",
                                            "open",     "unit",     "help",    NULL };
 
-__attribute__((format(printf, 3, 4))) static llem_errcode
-bad_option(llem_error *err, const struct llem_value *v, const char *fmt, ...)
+llem_errcode llem__bad_value(llem_error *err, const struct llem_value *v, const char *fmt, ...)
 {
     struct llem_buf b = LLEM_BUF_INIT(1024);
     llem_errcode rc;
@@ -415,7 +422,7 @@ static llem_errcode flag_of(const struct llem_value *option, const char *key, un
     if (!v)
         return LLEM_OK;
     if (v->kind != LLEM_BOOL)
-        return bad_option(err, v, "%s of an option must be true or false", key);
+        return llem__bad_value(err, v, "%s of an option must be true or false", key);
     if (v->b)
         *flags |= flag;
     return LLEM_OK;
@@ -433,7 +440,7 @@ static llem_errcode bound_of(const struct llem_value *option, const char *key, d
     else if (v->kind == LLEM_REAL && isfinite(v->d))
         *bound = v->d;
     else
-        return bad_option(err, v, "%s of an option must be a number", key);
+        return llem__bad_value(err, v, "%s of an option must be a number", key);
     return LLEM_OK;
 }
 
@@ -445,7 +452,7 @@ static llem_errcode text_of(const struct llem_value *option, const char *key, co
     if (!v)
         return LLEM_OK;
     if (v->kind != LLEM_STRING || strlen(v->s) != v->len)
-        return bad_option(err, v, "%s of an option must be text", key);
+        return llem__bad_value(err, v, "%s of an option must be text", key);
     *text = v->s;
     return LLEM_OK;
 }
@@ -458,13 +465,13 @@ static llem_errcode choices_of(const struct llem_value *option, struct llem_row 
     llem_errcode rc = LLEM_OK;
 
     if (!list && row->type == LLEM_TYPE_ENUM)
-        return bad_option(err, option, "an option of type enum needs choices");
+        return llem__bad_value(err, option, "an option of type enum needs choices");
     if (!list)
         return LLEM_OK;
     if (row->type != LLEM_TYPE_ENUM)
-        return bad_option(err, list, "only an option of type enum has choices");
+        return llem__bad_value(err, list, "only an option of type enum has choices");
     if (list->kind != LLEM_LIST || list->count == 0)
-        return bad_option(err, list, "choices of an option must be a list");
+        return llem__bad_value(err, list, "choices of an option must be a list");
     if (list->items[0]->kind == LLEM_INT)
         row->type = LLEM_TYPE_INT_ENUM;
     for (size_t i = 0; i < list->count && rc == LLEM_OK; i++) {
@@ -475,9 +482,10 @@ static llem_errcode choices_of(const struct llem_value *option, struct llem_row 
                  !strchr(v->s, '|') && strlen(v->s) == v->len)
             llem_buf_addf(&b, "%s%s", i ? "|" : "", v->s);
         else
-            rc = bad_option(err, v,
-                            "choices of an option must be all text or all whole numbers; put words "
-                            "like off in quotes");
+            rc = llem__bad_value(
+                err, v,
+                "choices of an option must be all text or all whole numbers; put words "
+                "like off in quotes");
     }
     if (b.failed)
         a->oom = true;
@@ -518,7 +526,7 @@ static llem_errcode default_of(const struct llem_value *option, struct llem_row 
         return LLEM_OK;
     }
     if (row->type == LLEM_TYPE_SECTION)
-        return bad_option(err, v, "a section has no default");
+        return llem__bad_value(err, v, "a section has no default");
     good = llem__check_value(&check, row, v);
     if (!good)
         return llem__diags_error(&diags, err);
@@ -538,16 +546,16 @@ static llem_errcode row_of(struct llem_row *row, const struct llem_value *option
     bool known = false;
 
     if (option->kind != LLEM_MAP)
-        return bad_option(err, option, "each option must be a map");
+        return llem__bad_value(err, option, "each option must be a map");
     for (size_t i = 0; i < option->count; i++) {
         bool found = false;
         for (size_t k = 0; option_keys[k]; k++)
             found = found || strcmp(option_keys[k], option->keys[i]) == 0;
         if (!found) {
             const char *near = llem_nearest(option->keys[i], option_keys);
-            return bad_option(err, option->items[i], "unknown key \"%s\" of an option%s%s%s",
-                              option->keys[i], near ? "; did you mean \"" : "", near ? near : "",
-                              near ? "\"?" : "");
+            return llem__bad_value(err, option->items[i], "unknown key \"%s\" of an option%s%s%s",
+                                   option->keys[i], near ? "; did you mean \"" : "",
+                                   near ? near : "", near ? "\"?" : "");
         }
     }
     row->min = -INFINITY;
@@ -576,9 +584,9 @@ static llem_errcode row_of(struct llem_row *row, const struct llem_value *option
     if (rc < 0)
         return rc;
     if (!path)
-        return bad_option(err, option, "an option needs a path");
+        return llem__bad_value(err, option, "an option needs a path");
     if (!type)
-        return bad_option(err, option, "the option \"%s\" needs a type", path);
+        return llem__bad_value(err, option, "the option \"%s\" needs a type", path);
     for (size_t i = 0; i < LLEM_COUNT(type_names); i++) {
         if (strcmp(type_names[i].name, type) == 0) {
             row->type = type_names[i].type;
@@ -586,21 +594,22 @@ static llem_errcode row_of(struct llem_row *row, const struct llem_value *option
         }
     }
     if (!known)
-        return bad_option(err, llem_get(option, "type"),
-                          "\"%s\" is no type of an option; the types are section, bool, int, real, "
-                          "string, enum, map and list",
-                          type);
+        return llem__bad_value(
+            err, llem_get(option, "type"),
+            "\"%s\" is no type of an option; the types are section, bool, int, real, "
+            "string, enum, map and list",
+            type);
     if (strcmp(path, ".") == 0 && row->type == LLEM_TYPE_SECTION)
         row->path = llem_arena_strdup(a, engine);
     else if (valid_path(path))
         row->path = llem_arena_printf(a, "%s.%s", engine, path);
     else
-        return bad_option(err, llem_get(option, "path"),
-                          "\"%s\" is no path of an option; write name or section.name", path);
+        return llem__bad_value(err, llem_get(option, "path"),
+                               "\"%s\" is no path of an option; write name or section.name", path);
     if ((row->flags & LLEM_ROW_OPEN) && row->type != LLEM_TYPE_SECTION)
-        return bad_option(err, option, "only a section can be open");
+        return llem__bad_value(err, option, "only a section can be open");
     if (row->min > row->max)
-        return bad_option(err, option, "min of the option \"%s\" is above its max", path);
+        return llem__bad_value(err, option, "min of the option \"%s\" is above its max", path);
     if (row->type == LLEM_TYPE_STRING && !isfinite(row->min))
         row->min = 0;
     if (row->type == LLEM_TYPE_SECTION)
@@ -643,7 +652,7 @@ llem_errcode llem_rows_from_value(const struct llem_row **out, const struct llem
         return *out ? LLEM_OK : llem_fail(err, LLEM_ENOMEM, "out of memory for options");
     }
     if (options->kind != LLEM_LIST)
-        return bad_option(err, options, "options must be a list");
+        return llem__bad_value(err, options, "options must be a list");
     for (size_t i = 0; i < options->count; i++) {
         const char *path = llem_str_at(options->items[i], "path", "");
         room += 2;
@@ -662,8 +671,8 @@ llem_errcode llem_rows_from_value(const struct llem_row **out, const struct llem
             return llem_fail(err, LLEM_ENOMEM, "out of memory for options");
         for (size_t k = 0; k < count; k++) {
             if (strcmp(rows[k].path, row.path) == 0)
-                return bad_option(err, options->items[i], "the option \"%s\" stands here twice",
-                                  row.path);
+                return llem__bad_value(err, options->items[i],
+                                       "the option \"%s\" stands here twice", row.path);
         }
         rows[count++] = row;
     }
@@ -675,8 +684,9 @@ llem_errcode llem_rows_from_value(const struct llem_row **out, const struct llem
     for (size_t i = 0; i < count; i++) {
         for (size_t k = 0; k < count; k++) {
             if (rows[i].type != LLEM_TYPE_SECTION && llem__is_child(rows[i].path, &rows[k]))
-                return bad_option(err, options, "\"%s\" is no section, so it cannot hold \"%s\"",
-                                  rows[i].path, rows[k].path);
+                return llem__bad_value(err, options,
+                                       "\"%s\" is no section, so it cannot hold \"%s\"",
+                                       rows[i].path, rows[k].path);
         }
     }
     *out = rows;

@@ -60,14 +60,6 @@ struct reading {
     size_t n_blocks, cap_blocks;
 };
 
-static bool in_list(const char *const *names, const char *name)
-{
-    for (; names && *names; names++)
-        if (strcmp(*names, name) == 0)
-            return true;
-    return false;
-}
-
 /* Room for one more item; false without memory. */
 static bool more(struct llem_arena *a, void **items, size_t count, size_t *cap, size_t size)
 {
@@ -102,7 +94,7 @@ static struct llem_value *without_engines(struct reading *r, const struct llem_v
     struct llem_value *out = llem_map(r->a);
 
     for (size_t i = 0; i < layer->count; i++)
-        if (!in_list(r->s->schema->engines, layer->keys[i]) ||
+        if (!llem__is_one_of(layer->keys[i], r->s->schema->engines) ||
             (but && strcmp(layer->keys[i], but) == 0))
             llem_set(r->a, out, layer->keys[i], layer->items[i]);
     return out;
@@ -388,10 +380,6 @@ static void check_sweep(struct reading *r)
                           "sweep.%s mixes maps and single values; a list of maps is a group of "
                           "alternatives, a list of values an axis",
                           sweep->keys[i]);
-        if (is_group(r, sweep->keys[i], v))
-            r->s->n_groups++;
-        else if (strcmp(sweep->keys[i], "engine") != 0)
-            r->s->n_axes++;
     }
 }
 
@@ -431,7 +419,7 @@ static const struct llem_rules *rules_of(struct reading *r, const char *engine)
     for (size_t i = 0; i < r->n_rules; i++)
         if (strcmp(r->rules[i].engine, engine) == 0)
             return &r->rules[i].rules;
-    if (!in_list(r->s->schema->engines, engine) || !r->rules)
+    if (!llem__is_one_of(engine, r->s->schema->engines) || !r->rules)
         return NULL;
     r->rules[r->n_rules].engine = engine;
     rc = llem_rules_load(&r->rules[r->n_rules].rules, r->a, r->s->schema, engine, &err);
@@ -526,7 +514,7 @@ static const char **engine_list(struct reading *r, const struct llem_value *v)
 
         if (!name)
             continue;
-        if (in_list(names, name->s))
+        if (llem__is_one_of(name->s, names))
             llem__diag(&r->diags, item, "the engine %s stands twice in the list", name->s);
         else
             names[n++] = name->s;
@@ -556,7 +544,7 @@ static void find_engines(struct reading *r)
         return;
     for (size_t i = 0; i < r->sweep->count; i++) {
         const char *scope = scope_of(r->s->schema, r->sweep->keys[i]);
-        if (scope && !in_list(scoped, scope))
+        if (scope && !llem__is_one_of(scope, scoped))
             scoped[n++] = scope;
     }
     if (own && axis)
@@ -570,7 +558,7 @@ static void find_engines(struct reading *r)
         r->engines = engine_list(r, axis ? axis : own);
         for (size_t i = 0; i < r->sweep->count; i++) {
             const char *scope = scope_of(r->s->schema, r->sweep->keys[i]);
-            if (!scope || in_list(r->engines, scope) || r->diags.count)
+            if (!scope || !r->engines || llem__is_one_of(scope, r->engines) || r->diags.count)
                 continue;
             llem__key_place(&r->check, r->sweep->items[i], &line, &column);
             llem__diag_at(
@@ -599,7 +587,7 @@ static struct llem_value *experiment_part(struct reading *r, const struct llem_v
 
     out->file = root->file;
     for (size_t i = 0; i < root->count; i++)
-        if (!in_list(study_keys, root->keys[i]))
+        if (!llem__is_one_of(root->keys[i], study_keys))
             llem_set(r->a, out, root->keys[i], root->items[i]);
     return out;
 }
@@ -647,7 +635,7 @@ static void engine_names_of(struct reading *r, const struct llem_value *map, con
     for (size_t i = 0; !llem_is_null(map) && i < map->count; i++) {
         const char *near;
 
-        if (in_list(r->s->schema->engines, map->keys[i])) {
+        if (llem__is_one_of(map->keys[i], r->s->schema->engines)) {
             if (map->items[i]->kind != LLEM_STRING)
                 llem__diag(&r->diags, map->items[i], "%s.%s must be text, but is %s", key,
                            map->keys[i], llem__show(r->a, map->items[i]));
@@ -770,17 +758,6 @@ static void expand(struct reading *r)
                 explicit_block(r, r->engines[k], entry);
         }
     }
-}
-
-bool llem_is_study(const char *path)
-{
-    struct llem_arena a = LLEM_ARENA_INIT;
-    struct llem_value *root = NULL;
-    bool yes = llem_yaml_load(&a, &root, path, NULL) == LLEM_OK &&
-               (llem_get(root, "sweep") || llem_get(root, "experiments"));
-
-    llem_arena_done(&a);
-    return yes;
 }
 
 llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,

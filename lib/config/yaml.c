@@ -36,7 +36,7 @@ struct reader {
 
 /* ---- scalars ------------------------------------------------------------------------------ */
 
-static bool is_one_of(const char *s, const char *const *words)
+bool llem__is_one_of(const char *s, const char *const *words)
 {
     for (; *words; words++) {
         if (strcmp(s, *words) == 0)
@@ -80,11 +80,11 @@ static bool looks_like_float(const char *s)
     if (*p == '.') {
         static const char *const infinities[] = { ".inf", ".Inf", ".INF", NULL };
         static const char *const nans[] = { ".nan", ".NaN", ".NAN", NULL };
-        if (is_one_of(p, infinities))
+        if (llem__is_one_of(p, infinities))
             return true;
         if (sign)
             return false; /* PyYAML takes "-.5" for text */
-        if (is_one_of(p, nans))
+        if (llem__is_one_of(p, nans))
             return true;
         if (p[1] < '0' || p[1] > '9')
             return false;
@@ -250,11 +250,11 @@ static struct llem_value *plain(struct llem_arena *a, const char *s, size_t len,
 
     if (strlen(s) != len)
         return llem_stringn(a, s, len);
-    if (is_one_of(s, nulls))
+    if (llem__is_one_of(s, nulls))
         return llem_null(a);
-    if (is_one_of(s, yes))
+    if (llem__is_one_of(s, yes))
         return llem_bool(a, true);
-    if (is_one_of(s, no))
+    if (llem__is_one_of(s, no))
         return llem_bool(a, false);
     if (looks_like_float(s))
         return new_real(a, parse_float(a, s));
@@ -446,7 +446,7 @@ static bool tag_of(struct reader *r, struct fy_event *e, struct fy_token *token,
         *ret = text;
     static const char *const known[] = { "str", "int", "float",  "bool",     "null",
                                          "map", "seq", "!unset", "!literal", NULL };
-    if (is_one_of(*ret, known))
+    if (llem__is_one_of(*ret, known))
         return true;
     complain(r, e, "the tag \"%s\" has no meaning here; leave it out", text);
     return false;
