@@ -279,6 +279,13 @@ static bool is_many(const struct reading *r, const char *path, const struct llem
     return !row || row->type != LLEM_TYPE_LIST || (v->count && v->items[0]->kind == LLEM_LIST);
 }
 
+/* Within a group: several single values, one of which each variant takes. */
+static bool is_mini_axis(const struct reading *r, const char *path, const struct llem_value *v)
+{
+    return is_many(r, path, v) && v->count && v->items[0]->kind != LLEM_LIST &&
+           v->items[0]->kind != LLEM_MAP;
+}
+
 /* The variants of one entry of a group: the product of its lists, the last fastest. */
 static void group_entry(struct reading *r, struct axis *x, const char *engine,
                         const struct llem_value *entry)
@@ -288,10 +295,8 @@ static void group_entry(struct reading *r, struct axis *x, const char *engine,
     for (size_t i = 0; i < entry->count; i++) {
         const struct llem_value *v = entry->items[i];
         const char *scope = scope_of(r->s->schema, entry->keys[i]);
-        bool mini = is_many(r, entry->keys[i], v) && v->count && v->items[0]->kind != LLEM_LIST &&
-                    v->items[0]->kind != LLEM_MAP;
 
-        if (mini && (!scope || strcmp(scope, engine) == 0))
+        if (is_mini_axis(r, entry->keys[i], v) && (!scope || strcmp(scope, engine) == 0))
             variants = variants > LLEM_SWEEP_MAX_CELLS ? variants : variants * v->count;
     }
     if (variants > LLEM_SWEEP_MAX_CELLS) {
@@ -310,8 +315,7 @@ static void group_entry(struct reading *r, struct axis *x, const char *engine,
             /* A group of all engines says of each what it needs to. */
             if (scope && strcmp(scope, engine) != 0)
                 continue;
-            if (is_many(r, path, v) && v->count && v->items[0]->kind != LLEM_LIST &&
-                v->items[0]->kind != LLEM_MAP) {
+            if (is_mini_axis(r, path, v)) {
                 span /= v->count;
                 v = v->items[rest / span];
                 rest %= span;
