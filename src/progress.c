@@ -111,12 +111,15 @@ static void json_event(struct progress *p, const llem_event *e)
         [LLEM_EVENT_SUBSTEP] = "substep",
         [LLEM_EVENT_LIVE] = "live",
         [LLEM_EVENT_WARNING] = "warning",
+        [LLEM_EVENT_ENDED] = "ended",
+        [LLEM_EVENT_PAUSE] = "pause",
     };
     bool timed = e->type == LLEM_EVENT_STEP_DONE || e->type == LLEM_EVENT_SUBSTEP ||
-                 e->type == LLEM_EVENT_LIVE;
+                 e->type == LLEM_EVENT_LIVE || e->type == LLEM_EVENT_ENDED ||
+                 e->type == LLEM_EVENT_PAUSE;
     const char *text_key = "detail";
 
-    if (e->type <= LLEM_EVENT_NONE || e->type >= LLEM_EVENT_FINISHED)
+    if ((size_t)e->type >= sizeof(names) / sizeof(*names) || !names[e->type])
         return;
     fprintf(p->f, "{\"event\": \"%s\"", names[e->type]);
     /* Readings travel without their step, as they must not allocate; they are of one only. */
@@ -128,12 +131,20 @@ static void json_event(struct progress *p, const llem_event *e)
     else if (e->type == LLEM_EVENT_SUBSTEP || e->type == LLEM_EVENT_WARNING ||
              e->type == LLEM_EVENT_STEP_SKIP)
         text_key = "text";
-    json_text(p->f, "reason", e->reason);
+    else if (e->type == LLEM_EVENT_ENDED)
+        text_key = "message";
+    if (e->run)
+        fprintf(p->f, ", \"run\": %d, \"n_runs\": %d", e->run, e->n_runs);
+    json_text(p->f, e->type == LLEM_EVENT_ENDED ? "state" : "reason", e->reason);
     json_text(p->f, text_key, e->text);
     if (timed)
         json_number(p->f, "elapsed_sec", e->elapsed_s);
-    if (e->type == LLEM_EVENT_STEP_UPDATE && e->fraction >= 0)
+    if ((e->type == LLEM_EVENT_STEP_UPDATE || e->type == LLEM_EVENT_PAUSE) && e->fraction >= 0)
         json_number(p->f, "fraction", e->fraction);
+    if (e->type == LLEM_EVENT_ENDED) {
+        json_number(p->f, "energy_j", e->energy_j);
+        json_number(p->f, "tokens_per_s", e->tokens_per_s);
+    }
     if (e->type == LLEM_EVENT_LIVE) {
         json_number(p->f, "power_w", e->power_w);
         json_number(p->f, "tokens_per_s", e->tokens_per_s);
@@ -372,6 +383,8 @@ void progress_event(struct progress *p, const llem_event *e)
         break;
     case LLEM_EVENT_NONE:
     case LLEM_EVENT_STARTED:
+    case LLEM_EVENT_ENDED:
+    case LLEM_EVENT_PAUSE:
     case LLEM_EVENT_FINISHED:
         break;
     }

@@ -27,7 +27,8 @@ extern "C" {
     X(PREFLIGHT, -9, "a requirement is missing")        \
     X(NOTFOUND, -10, "not found")                       \
     X(CORRUPT,  -11, "damaged or hostile data")         \
-    X(CRASHED,  -12, "a child process died")
+    X(CRASHED,  -12, "a child process died")            \
+    X(STUDY,    -13, "the study cannot be run")
 /* clang-format on */
 
 typedef enum llem_errcode {

@@ -26,6 +26,11 @@ typedef enum llem_event_type {
                             temperature_c; NaN = not known */
     LLEM_EVENT_WARNING,  /* reason, text */
     LLEM_EVENT_FINISHED, /* the job is over: call llem_job_result() */
+    LLEM_EVENT_ENDED,    /* an experiment of a study is over. reason: its state, completed |
+                            failed | timeout | interrupted | skipped; text: what went wrong, or "";
+                            elapsed_s, energy_j, tokens_per_s; NaN = not known */
+    LLEM_EVENT_PAUSE,    /* before the next. step: gap | cooldown; elapsed_s so far, and the
+                            fraction of the pause that this is */
 } llem_event_type;
 
 /* Strings are borrowed until the next wait on the same job. */
@@ -35,7 +40,8 @@ typedef struct llem_event {
                            flops,   save, preflight; "" if none */
     const char *text;   /* never NULL */
     const char *reason; /* a reason code; "" if none */
-    double elapsed_s, fraction, power_w, tokens_per_s, temperature_c;
+    double elapsed_s, fraction, power_w, tokens_per_s, temperature_c, energy_j;
+    int run, n_runs; /* of a study: which of how many runs it is about, from 1; 0 = none */
 } llem_event;
 
 typedef void (*llem_progress_fn)(void *user, const llem_event *event);

@@ -42,6 +42,8 @@ const char *llem_errcode_name(llem_errcode code)
         return "corrupt";
     case LLEM_ECRASHED:
         return "crashed";
+    case LLEM_ESTUDY:
+        return "study";
     }
     return "unknown";
 }

@@ -179,8 +179,13 @@ const struct llem_value *llem_sweep_cell(const struct llem_sweep *s, size_t inde
 const char *llem_sweep_engine(const struct llem_sweep *s, size_t index);
 /* The rules of the cell's engine; NULL = none. */
 const struct llem_rules *llem_sweep_rules(const struct llem_sweep *s, size_t index);
-/* "task.dataset.n_prompts=50, transformers.dtype=float16": what tells the cell from its neighbours,
- * or the settings of an explicit experiment. */
+/* What tells the cell from its neighbours, or the settings of an explicit experiment: path to value
+ * as written, the engine apart. */
+const struct llem_value *llem_sweep_settings(const struct llem_sweep *s, size_t index,
+                                             struct llem_arena *a);
+/* The paths that those settings have in any cell, in the order of the file: a list. */
+struct llem_value *llem_sweep_axes(const struct llem_sweep *s, struct llem_arena *a);
+/* The settings as a text, "task.dataset.n_prompts=50, transformers.dtype=float16". */
 const char *llem_sweep_label(const struct llem_sweep *s, size_t index, struct llem_arena *a);
 
 /* ---- rules -------------------------------------------------------------------------------- */

@@ -31,7 +31,7 @@ struct axis {
 struct llem__block {
     struct llem_value *base; /* complete; without the preset */
     const char *errors;
-    const char *label; /* of an explicit experiment: its own settings */
+    const struct llem_value *own; /* of an explicit experiment: its settings, by path */
     const struct llem_rules *rules;
     struct axis *axes; /* slowest first */
     size_t n_axes;
@@ -191,8 +191,9 @@ static void label_add(struct llem_buf *out, const char *path, const struct llem_
         llem_json_dump(out, v, LLEM_JSON_COMPACT);
 }
 
-static void label_leaves(const struct llem_schema *s, struct llem_arena *a, struct llem_buf *out,
-                         const char *above, const struct llem_value *map)
+/* The settings of a map by their paths, the engine apart. */
+static void flatten(const struct llem_schema *s, struct llem_arena *a, struct llem_value *out,
+                    const char *above, const struct llem_value *map)
 {
     for (size_t i = 0; i < map->count; i++) {
         const char *path = llem_arena_printf(a, "%s%s%s", above, *above ? "." : "", map->keys[i]);
@@ -201,9 +202,9 @@ static void label_leaves(const struct llem_schema *s, struct llem_arena *a, stru
         if (!path || strcmp(path, "engine") == 0)
             continue;
         if (row && row->type == LLEM_TYPE_SECTION && map->items[i]->kind == LLEM_MAP)
-            label_leaves(s, a, out, path, map->items[i]);
+            flatten(s, a, out, path, map->items[i]);
         else
-            label_add(out, path, map->items[i]);
+            llem_set(a, out, path, map->items[i]);
     }
 }
 
@@ -481,9 +482,8 @@ static void explicit_block(struct reading *r, const char *engine, const struct l
 {
     struct llem__block *b = block_more(r);
     struct llem__diags diags = { .a = r->a };
-    struct llem_buf label = LLEM_BUF_INIT(1 << 16);
     struct llem__check c = r->check;
-    struct llem_value *checked;
+    struct llem_value *checked, *own = llem_map(r->a);
 
     if (!b)
         return;
@@ -493,9 +493,8 @@ static void explicit_block(struct reading *r, const char *engine, const struct l
     checked = llem__check_layer(&c, entry);
     b->base = block_base(r, llem_str_at(checked, "engine", engine), checked);
     b->rules = rules_of(r, llem_str_at(b->base, "engine", "transformers"));
-    label_leaves(r->s->schema, r->a, &label, "", checked);
-    b->label = llem_arena_strdup(r->a, label.data);
-    llem_buf_done(&label);
+    flatten(r->s->schema, r->a, own, "", checked);
+    b->own = own;
     if (diags.count)
         b->errors = llem__diags_text(&diags);
     block_count(r, b);
@@ -950,20 +949,57 @@ const struct llem_rules *llem_sweep_rules(const struct llem_sweep *s, size_t ind
     return block_of(s, index)->rules;
 }
 
-const char *llem_sweep_label(const struct llem_sweep *s, size_t index, struct llem_arena *a)
+const struct llem_value *llem_sweep_settings(const struct llem_sweep *s, size_t index,
+                                             struct llem_arena *a)
 {
     const struct llem__block *b = block_of(s, index);
-    struct llem_buf out = LLEM_BUF_INIT(1 << 16);
-    const char *text;
+    struct llem_value *out;
 
-    if (b->label)
-        return b->label;
+    if (b->own)
+        return b->own;
+    out = llem_map(a);
     for (size_t i = 0; i < b->n_axes; i++) {
         const struct overlay *o = value_of(b, index, i);
 
         for (size_t k = 0; b->axes[i].count > 1 && k < o->label->count; k++)
-            label_add(&out, o->label->keys[k], o->label->items[k]);
+            if (b->axes[i].group || !llem_get(out, o->label->keys[k])) /* groups win */
+                llem_set(a, out, o->label->keys[k], o->label->items[k]);
     }
+    return out;
+}
+
+static void add_names(struct llem_value *to, const struct llem_value *map, struct llem_arena *a)
+{
+    for (size_t i = 0; i < map->count; i++)
+        llem_set(a, to, map->keys[i], llem_null(a));
+}
+
+struct llem_value *llem_sweep_axes(const struct llem_sweep *s, struct llem_arena *a)
+{
+    struct llem_value *seen = llem_map(a), *out = llem_list(a);
+
+    for (size_t i = 0; i < s->n_blocks; i++) {
+        const struct llem__block *b = &s->blocks[i];
+
+        if (b->own)
+            add_names(seen, b->own, a);
+        for (size_t k = 0; k < b->n_axes; k++)
+            for (size_t j = 0; b->axes[k].count > 1 && j < b->axes[k].count; j++)
+                add_names(seen, b->axes[k].values[j].label, a);
+    }
+    for (size_t i = 0; i < seen->count; i++)
+        llem_append(a, out, llem_string(a, seen->keys[i]));
+    return out;
+}
+
+const char *llem_sweep_label(const struct llem_sweep *s, size_t index, struct llem_arena *a)
+{
+    const struct llem_value *settings = llem_sweep_settings(s, index, a);
+    struct llem_buf out = LLEM_BUF_INIT(1 << 16);
+    const char *text;
+
+    for (size_t i = 0; i < settings->count; i++)
+        label_add(&out, settings->keys[i], settings->items[i]);
     text = llem_arena_strdup(a, out.data);
     llem_buf_done(&out);
     return text;

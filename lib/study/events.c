@@ -21,6 +21,8 @@
 
 static const char *const names[] = {
     [LLEM_EVENT_STARTED] = "started",
+    [LLEM_EVENT_ENDED] = "ended",
+    [LLEM_EVENT_PAUSE] = "pause",
     [LLEM_EVENT_STEP_START] = "step_start",
     [LLEM_EVENT_STEP_UPDATE] = "step_update",
     [LLEM_EVENT_STEP_DONE] = "step_done",
@@ -45,6 +47,7 @@ static const struct {
     { "power_w", offsetof(llem_event, power_w) },
     { "tokens_per_s", offsetof(llem_event, tokens_per_s) },
     { "temperature_c", offsetof(llem_event, temperature_c) },
+    { "energy_j", offsetof(llem_event, energy_j) },
 };
 
 static double number_of(const llem_event *e, size_t i)
@@ -80,6 +83,10 @@ void llem_event_encode(struct llem_buf *out, const llem_event *e)
 
         if (isfinite(d) && d != 0)
             llem_set(&a, v, numbers[i].key, llem_real(&a, d));
+    }
+    if (e->run) {
+        llem_set(&a, v, "run", llem_int(&a, e->run));
+        llem_set(&a, v, "n_runs", llem_int(&a, e->n_runs));
     }
     dump_line(out, &a, v);
     llem_arena_done(&a);
@@ -145,6 +152,7 @@ enum llem_line llem_event_decode(struct llem_arena *a, const char *line, size_t 
         e->power_w = llem_real_at(v, "power_w", NAN);
         e->tokens_per_s = llem_real_at(v, "tokens_per_s", NAN);
         e->temperature_c = llem_real_at(v, "temperature_c", NAN);
+        e->energy_j = llem_real_at(v, "energy_j", NAN);
         return a->oom ? LLEM_LINE_OTHER : LLEM_LINE_EVENT;
     }
     return LLEM_LINE_OTHER;

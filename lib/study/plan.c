@@ -391,15 +391,18 @@ llem_errcode llem_plan_study(llem_plan **out, llem_ctx *ctx, const char *path,
 
 /* ---- as JSON -------------------------------------------------------------------------------- */
 
-char *llem_plan_run_dir(const struct llem_plan *p, size_t run, const struct llem_value *tree,
-                        struct llem_arena *a)
+char *llem_plan_run_dir(const struct llem_plan *p, size_t run, struct llem_arena *a)
 {
+    const struct llem_plan_run *r = &p->runs[run];
+    const char *errors;
+    const struct llem_value *tree = llem_sweep_cell(p->sweep, r->cell, a, &errors);
     char slug[128];
 
+    if (!tree)
+        return NULL;
     llem_slug(slug, sizeof(slug), llem_str_at(tree, "task.model", "model"));
-    return llem_arena_printf(a, "%03zu_c%u_%s-%s_%.8s", run + 1, p->runs[run].cycle + 1, slug,
-                             llem_str_at(tree, "engine", "transformers"),
-                             p->cells[p->runs[run].cell].hash);
+    return llem_arena_printf(a, "%03zu_c%u_%s-%s_%.8s", run + 1, r->cycle + 1, slug,
+                             llem_str_at(tree, "engine", "transformers"), p->cells[r->cell].hash);
 }
 
 static struct llem_value *experiment_json(const struct llem_plan *p, size_t i,
@@ -415,6 +418,7 @@ static struct llem_value *experiment_json(const struct llem_plan *p, size_t i,
     llem_set(a, v, "engine", llem_string(a, llem_str_at(tree, "engine", "transformers")));
     llem_set(a, v, "model", llem_string(a, llem_str_at(tree, "task.model", "")));
     llem_set(a, v, "differs_by", llem_string(a, llem_sweep_label(p->sweep, i, a)));
+    llem_set(a, v, "settings", llem_copy(a, llem_sweep_settings(p->sweep, i, a)));
     llem_set(a, v, "measurement_config_hash", llem_string(a, cell->hash));
     llem_set(a, v, "resolved_config_hash", llem_string(a, resolved));
     llem_set(a, v, "same_as", first == i ? llem_null(a) : llem_int(a, (int64_t)first + 1));
@@ -434,15 +438,13 @@ static struct llem_value *counts_json(const struct llem_plan *p, struct llem_are
     return v;
 }
 
-char *llem_plan_json(const llem_plan *p)
+struct llem_value *llem_plan_document(const struct llem_plan *p, const char *const *dirs,
+                                      struct llem_arena *a)
 {
-    struct llem_arena arena = LLEM_ARENA_INIT, *a = &arena;
-    struct llem_buf text = LLEM_BUF_INIT(SIZE_MAX / 2);
     struct llem_value *v = llem_map(a), *experiments = llem_list(a), *skipped = llem_list(a);
     struct llem_value *runs = llem_list(a);
-    char *json;
 
-    llem_set(a, v, "version", llem_int(a, 1));
+    llem_set(a, v, "version", llem_int(a, 2));
     llem_set(a, v, "study_name", llem_copy(a, llem_get(p->sweep->output, "study_name")));
     llem_set(a, v, "study_design_hash", llem_string(a, p->design_hash));
     llem_set(a, v, "execution", llem_copy(a, llem_get(p->sweep->study, "study_execution")));
@@ -471,24 +473,32 @@ char *llem_plan_json(const llem_plan *p)
     for (size_t i = 0; i < p->n_runs && !a->oom; i++) {
         struct llem_arena own = LLEM_ARENA_INIT;
         struct llem_value *run = llem_map(a);
-        const char *errors;
-        const struct llem_value *tree = llem_sweep_cell(p->sweep, p->runs[i].cell, &own, &errors);
+        const char *dir = dirs ? dirs[i] : llem_plan_run_dir(p, i, &own);
 
-        if (tree)
-            llem_set(a, run, "dir", llem_string(a, llem_plan_run_dir(p, i, tree, &own)));
+        llem_set(a, run, "dir", llem_string(a, dir));
         llem_set(a, run, "experiment", llem_int(a, (int64_t)p->runs[i].cell + 1));
         llem_set(a, run, "cycle", llem_int(a, (int64_t)p->runs[i].cycle + 1));
         llem_append(a, runs, run);
-        a->oom = a->oom || own.oom || !tree;
+        a->oom = a->oom || own.oom;
         llem_arena_done(&own);
     }
     llem_set(a, v, "warnings", llem_copy(a, p->warnings));
+    llem_set(a, v, "axes", llem_sweep_axes(p->sweep, a));
     llem_set(a, v, "experiments", experiments);
     llem_set(a, v, "skipped", skipped);
     llem_set(a, v, "runs", runs);
-    llem_json_dump(&text, v, LLEM_JSON_PRETTY);
-    json = a->oom ? NULL : llem_buf_take(&text);
+    return v;
+}
+
+char *llem_plan_json(const llem_plan *p)
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    struct llem_buf text = LLEM_BUF_INIT(SIZE_MAX / 2);
+    char *json;
+
+    llem_json_dump(&text, llem_plan_document(p, NULL, &a), LLEM_JSON_PRETTY);
+    json = a.oom ? NULL : llem_buf_take(&text);
     llem_buf_done(&text);
-    llem_arena_done(a);
+    llem_arena_done(&a);
     return json;
 }

@@ -46,9 +46,12 @@ struct llem_plan {
  * the first reasons. */
 llem_errcode llem_plan_make(struct llem_plan **out, struct llem_sweep *sweep, llem_error *err);
 
-/* The name of a run's directory in the study's, in the arena. tree: of its cell. */
-char *llem_plan_run_dir(const struct llem_plan *p, size_t run, const struct llem_value *tree,
-                        struct llem_arena *a);
+/* The name of a run's directory in the study's, in the arena; NULL without memory. */
+char *llem_plan_run_dir(const struct llem_plan *p, size_t run, struct llem_arena *a);
+/* docs/formats.md, "llem plan --format=json". dirs: the runs' directories where they are not those
+ * of llem_plan_run_dir(), else NULL. */
+struct llem_value *llem_plan_document(const struct llem_plan *p, const char *const *dirs,
+                                      struct llem_arena *a);
 /* The pause before a run. */
 double llem_plan_gap_s(const struct llem_plan *p, size_t run);
 

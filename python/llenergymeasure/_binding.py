@@ -108,6 +108,9 @@ class Event(ctypes.Structure):
         ("power_w", c_double),
         ("tokens_per_s", c_double),
         ("temperature_c", c_double),
+        ("energy_j", c_double),
+        ("run", c_int),
+        ("n_runs", c_int),
     ]
 
 
