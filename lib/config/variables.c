@@ -25,6 +25,7 @@ const struct llem_variable llem_variables[] = {
     { "LLEM_DATACENTER_PUE", LLEM_TYPE_REAL, .row = "measurement.datacenter_pue", .help = "power usage effectiveness of the site" },
     { "LLEM_TABLE_ROWS", LLEM_TYPE_INT, .min = 3, .help = "height of the live table" },
     { "LLEM_NVML_LIBRARY", LLEM_TYPE_STRING, .help = "the NVML library to load instead of the system's" },
+    { "LLEM_LOCK_DIR", LLEM_TYPE_STRING, .help = "the directory of the GPU locks instead of the machine's own" },
     { "LLEM_SYSFS", LLEM_TYPE_STRING, .help = "the directory to read instead of /sys" },
     { "LLEM_PYTHON", LLEM_TYPE_STRING, .help = "Python interpreter of engines that need one" },
     { "LLEM_OWN_PYTHON", LLEM_TYPE_STRING, .help = "the same where nothing else names one; the Python package sets it" },

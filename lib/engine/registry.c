@@ -22,7 +22,7 @@ static const struct llem_engine_class *const builtin[] = { &llem_engine_cpu, &ll
 
 static const char *const yaml_keys[] = { "name",     "help",   "command",   "capabilities",
                                          "options",  "hidden", "libraries", "packages",
-                                         "timeouts", NULL };
+                                         "timeouts", "gpus",   NULL };
 
 struct engines {
     struct llem_arena arena;
@@ -105,6 +105,28 @@ static llem_errcode check_lists(const struct llem_value *yaml, const char *path,
     return LLEM_OK;
 }
 
+/* Which GPUs an experiment takes: "none", or settings by what they mean. */
+static llem_errcode check_gpus(const struct llem_value *yaml, const char *path, llem_error *err)
+{
+    static const char *const keys[] = { "product", "all", "device_map", "device_map_variable",
+                                        "uuids",   NULL };
+    const struct llem_value *v = llem_get(yaml, "gpus");
+    bool good = !v || v->kind == LLEM_MAP || strcmp(llem_str_at(yaml, "gpus", ""), "none") == 0;
+
+    for (size_t i = 0; good && v && v->kind == LLEM_MAP && i < v->count; i++) {
+        const struct llem_value *item = v->items[i];
+        size_t k = 0;
+
+        while (keys[k] && strcmp(keys[k], v->keys[i]) != 0)
+            k++;
+        good = keys[k] && item->kind == (k == 0 ? LLEM_LIST : LLEM_STRING);
+    }
+    return good ? LLEM_OK
+                : llem_fail_at(err, LLEM_ECONFIG, path, v->line, v->column,
+                               "gpus must be none, or a map with product (a list of settings), "
+                               "all, device_map, uuids (settings), device_map_variable");
+}
+
 static llem_errcode read_engine(llem_ctx *ctx, struct engines *e, const char *dir, llem_error *err)
 {
     struct llem_engine_info *info = &e->list[e->count];
@@ -152,6 +174,9 @@ static llem_errcode read_engine(llem_ctx *ctx, struct engines *e, const char *di
             return LLEM_OK;
         }
     }
+    rc = check_gpus(yaml, path, err);
+    if (rc < 0)
+        return rc;
     rc = llem_rows_from_value(&info->rows, llem_get(yaml, "options"), info->name, &e->arena, err);
     if (rc < 0)
         return rc;

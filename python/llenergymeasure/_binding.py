@@ -25,6 +25,7 @@ from llenergymeasure.exceptions import (
     ExperimentError,
     LLEMError,
     PreFlightError,
+    StudyError,
 )
 
 # llem_errcode by what the caller can do about it; others are an ExperimentError.
@@ -35,6 +36,7 @@ _CLASSES: dict[int, type[LLEMError]] = {
     -5: PreFlightError,
     -6: EngineError,
     -9: PreFlightError,
+    -13: StudyError,
 }
 
 # llem_event_type

@@ -140,6 +140,9 @@ static void a_broken_engine_yaml_is_told_and_does_no_harm(void **state)
         { "name: task\n", "no setting of its own" },
         { "name: x\noption: []\n", "engine.yaml:2:9: unknown key \"option\"; did you mean "
                                    "\"options\"?" },
+        { "name: x\ngpus: all\n", "engine.yaml:2:7: gpus must be none, or a map" },
+        { "name: x\ngpus: {product: 2}\n", "gpus must be none, or a map" },
+        { "name: x\ngpus: {spread: a}\n", "gpus must be none, or a map" },
         { "name: x\noptions: {}\n", "options must be a list" },
         { "name: x\noptions: [5]\n", "engine.yaml:2:11: each option must be a map" },
         { "name: x\noptions: [{type: int}]\n", "an option needs a path" },
