@@ -14,20 +14,13 @@ enum { ROWS = 40, REASONS = 5 };
 struct args {
     struct settings settings;
     const char *format;
-    int json, no_gaps, no_dedup, verbose;
+    int json, verbose;
 };
 
 /* clang-format off */
 static const struct opt options[] = {
     SETTING_OPTIONS(struct args),
-    { 0, "cycles", OPT_SETTING, 0, offsetof(struct args, settings), "N", .path = "study_execution.n_cycles",
-      .help = "how often each experiment runs; 3 unless the study says otherwise" },
-    { 0, "order", OPT_SETTING, OPT_LITERAL, offsetof(struct args, settings), "ORDER",
-      .path = "study_execution.experiment_order",
-      .help = "sequential, interleave, shuffle, reverse or latin_square; shuffle unless the study says otherwise" },
-    { 0, "no-gaps", OPT_FLAG, 0, offsetof(struct args, no_gaps), .help = "no pauses between experiments and cycles" },
-    { 0, "no-dedup", OPT_FLAG, 0, offsetof(struct args, no_dedup),
-      .help = "run each experiment, also those that do the same as another" },
+    STUDY_OPTIONS(struct args),
     { 'f', "format", OPT_CHOICE, 0, offsetof(struct args, format), "FORMAT", .choices = "table|json",
       .help = "how to print it; json has everything" },
     { 0, "json", OPT_FLAG, 0, offsetof(struct args, json), .help = "the same as --format=json" },
@@ -177,10 +170,23 @@ static void print_plan(const struct app *app, const json_t *plan, bool all)
     }
 }
 
+bool study_defaults(struct settings *s)
+{
+    static const llem_setting defaults[] = {
+        { "study_execution.n_cycles", "3", "llem", .weak = 1 },
+        { "study_execution.experiment_order", "shuffle", "llem", .weak = 1 },
+    };
+
+    for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++)
+        if (!settings_add(s, defaults[i]))
+            return false;
+    return true;
+}
+
 static int run(struct app *app, void *p)
 {
     struct args *args = p;
-    bool json = args->json || (args->format && strcmp(args->format, "json") == 0), ok = true;
+    bool json = args->json || (args->format && strcmp(args->format, "json") == 0);
     struct settings *s = &args->settings;
     llem_plan *plan = NULL;
     llem_error err = { 0 };
@@ -192,28 +198,7 @@ static int run(struct app *app, void *p)
         return complain_usage(app, "one study at a time: '%s' is one too many", app->parse.rest[1]);
     if (!app->parse.n_rest && !s->count)
         return complain_usage(app, "which study? Give its file");
-    /* What the command line does unless the study says otherwise. */
-    ok = settings_add(s, (llem_setting){ .path = "study_execution.n_cycles",
-                                         .value = "3",
-                                         .origin = "llem",
-                                         .weak = 1 }) &&
-         settings_add(s, (llem_setting){ .path = "study_execution.experiment_order",
-                                         .value = "shuffle",
-                                         .origin = "llem",
-                                         .weak = 1 });
-    if (args->no_gaps)
-        ok = ok &&
-             settings_add(s, (llem_setting){ .path = "study_execution.experiment_gap_seconds",
-                                             .value = "0",
-                                             .origin = "--no-gaps" }) &&
-             settings_add(s, (llem_setting){ .path = "study_execution.cycle_gap_seconds",
-                                             .value = "0",
-                                             .origin = "--no-gaps" });
-    if (args->no_dedup)
-        ok = ok && settings_add(s, (llem_setting){ .path = "study_execution.deduplicate_equivalent",
-                                                   .value = "false",
-                                                   .origin = "--no-dedup" });
-    if (!ok)
+    if (!study_defaults(s))
         return complain("out of memory");
     app->log_level = LLEM_LOG_WARNING + args->verbose;
     ctx = make_context(app);

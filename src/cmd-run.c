@@ -13,7 +13,7 @@
 struct args {
     struct settings settings;
     const char *output, *progress;
-    int quick, dry_run, skip_preflight, quiet, verbose;
+    int dry_run, skip_preflight, quiet, verbose;
 };
 
 /* clang-format off */
@@ -21,8 +21,6 @@ static const struct opt options[] = {
     SETTING_OPTIONS(struct args),
     { 'o', "output", OPT_STRING, 0, offsetof(struct args, output), "DIR",
       .help = "where results go, ./results unless configured" },
-    { 0, "quick", OPT_FLAG, 0, offsetof(struct args, quick),
-      .help = "shorten the idle measurement and the thermal wait to 2 s; the result is marked quick" },
     { 0, "dry-run", OPT_FLAG, 0, offsetof(struct args, dry_run),
       .help = "check everything, print the resolved configuration, run nothing" },
     { 0, "skip-preflight", OPT_FLAG, 0, offsetof(struct args, skip_preflight),
@@ -113,7 +111,6 @@ static int run_job(struct app *app, const struct args *args, llem_ctx *ctx,
 {
     llem_run_opts opts = { .size = sizeof(opts),
                            .output_dir = args->output,
-                           .quick = args->quick,
                            .skip_preflight = args->skip_preflight };
     struct progress progress;
     llem_job *job = NULL;
@@ -182,10 +179,6 @@ static int run(struct app *app, void *p)
               stderr);
         return EXIT_USAGE;
     }
-    if (args->quick && !settings_add(&args->settings, (llem_setting){ .path = "measurement.quick",
-                                                                      .value = "true",
-                                                                      .origin = "--quick" }))
-        return complain("out of memory");
     app->log_level = LLEM_LOG_WARNING + args->verbose;
     ctx = make_context(app);
     if (!ctx)

@@ -54,21 +54,47 @@ void help_long(const struct app *app, const struct cmd *cmd, FILE *f);
 /* man.c: the manual page, as roff */
 void man_page(FILE *f);
 
-/* Settings of experiments that commands take alike; type: the command's arguments, which have
- * `struct settings settings`. */
+/* Settings that commands take alike, of experiments and of studies; type: the command's arguments,
+ * which have `struct settings settings`. */
 /* clang-format off */
 #define SETTING_OPTIONS(type)                                                                                       \
-    { 'm', "model", OPT_SETTING, OPT_LITERAL, offsetof(type, settings), "MODEL", .path = "task.model",              \
-      .help = "model: a directory, or a name on the Hugging Face hub" },                                            \
-    { 'e', "engine", OPT_SETTING, OPT_LITERAL, offsetof(type, settings), "ENGINE", .path = "engine",                \
-      .help = "what runs the model; 'llem config' lists the engines" },                                             \
+    { 'm', "model", OPT_SETTING, OPT_LITERAL | OPT_MANY, offsetof(type, settings), "MODEL", .path = "task.model",   \
+      .help = "model: a directory, or a name on the Hugging Face hub; several make a study of them" },              \
+    { 'e', "engine", OPT_SETTING, OPT_LITERAL | OPT_MANY, offsetof(type, settings), "ENGINE", .path = "engine",     \
+      .help = "what runs the model; 'llem config' lists the engines; several make a study of them" },               \
     { 'd', "dataset", OPT_SETTING, OPT_LITERAL, offsetof(type, settings), "DATASET", .path = "task.dataset.source", \
-      .help = "prompts: builtin, random, aienergyscore, or a .jsonl, .json, .txt, .csv or .parquet file" },                   \
+      .help = "prompts: builtin, random, aienergyscore, or a .jsonl, .json, .txt, .csv or .parquet file" },         \
     { 'n', "n-prompts", OPT_SETTING, 0, offsetof(type, settings), "N", .path = "task.dataset.n_prompts",            \
       .help = "how many prompts" },                                                                                 \
     { 0, "set", OPT_SETTING, 0, offsetof(type, settings), "PATH=VALUE",                                             \
-      .help = "any setting of the configuration, its value as in YAML; may be repeated" }
+      .help = "any setting of the configuration, its value as in YAML; may be repeated" },                          \
+    { 0, "sweep", OPT_AXIS, 0, offsetof(type, settings), "PATH=V1,V2",                                              \
+      .help = "an experiment for each value of a setting; may be repeated" },                                       \
+    { 0, "quick", OPT_PRESET, 0, offsetof(type, settings), .path = "measurement.quick=true",                        \
+      .help = "shorten the idle measurement and the thermal wait to 2 s; the result is marked quick" }
+#define STUDY_OPTIONS(type)                                                                                         \
+    { 0, "cycles", OPT_SETTING, 0, offsetof(type, settings), "N", .path = "study_execution.n_cycles",               \
+      .help = "how often each experiment runs; 3 for a study that does not say" },                                  \
+    { 0, "order", OPT_SETTING, OPT_LITERAL, offsetof(type, settings), "ORDER",                                      \
+      .path = "study_execution.experiment_order",                                                                   \
+      .help = "sequential, interleave, shuffle, reverse or latin_square; shuffle unless the study says otherwise" }, \
+    { 0, "no-gaps", OPT_PRESET, 0, offsetof(type, settings),                                                        \
+      .path = "study_execution.experiment_gap_seconds=0 study_execution.cycle_gap_seconds=0",                       \
+      .help = "no pauses between experiments and cycles" },                                                         \
+    { 0, "no-dedup", OPT_PRESET, 0, offsetof(type, settings),                                                       \
+      .path = "study_execution.deduplicate_equivalent=false",                                                       \
+      .help = "run each experiment, also those that do the same as another" },                                      \
+    { 0, "fail-fast", OPT_PRESET, 0, offsetof(type, settings),                                                      \
+      .path = "study_execution.max_consecutive_failures=1 study_execution.circuit_breaker_cooldown_seconds=0",      \
+      .help = "stop the study at its first failure" },                                                              \
+    { 0, "no-circuit-breaker", OPT_PRESET, 0, offsetof(type, settings),                                             \
+      .path = "study_execution.max_consecutive_failures=0",                                                         \
+      .help = "go on however many experiments fail in a row" },                                                     \
+    { 0, "timeout", OPT_SETTING, 0, offsetof(type, settings), "HOURS",                                              \
+      .path = "study_execution.wall_clock_timeout_hours", .help = "stop the study after so many hours" }
 /* clang-format on */
+/* What the command line does unless a study says otherwise; false without memory. cmd-plan.c */
+bool study_defaults(struct settings *s);
 
 /* ---- errors ------------------------------------------------------------------------------- */
 

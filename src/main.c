@@ -270,7 +270,7 @@ static int run_command(struct app *app, const struct cmd *cmd, int argc, const c
         code = cmd->run(app, args);
     }
     for (const struct opt *o = cmd->options; o && o->name; o++)
-        if (o->type == OPT_SETTING) {
+        if (o->type == OPT_SETTING || o->type == OPT_AXIS || o->type == OPT_PRESET) {
             struct settings *s = (struct settings *)((char *)args + o->offset);
 
             free(s->items);

@@ -96,7 +96,7 @@ static char *keep(struct parse *p, const char *s, size_t len)
 
 static bool takes_value(const struct opt *o)
 {
-    return o->type != OPT_FLAG && o->type != OPT_COUNT;
+    return o->type != OPT_FLAG && o->type != OPT_COUNT && o->type != OPT_PRESET;
 }
 
 /* "'-n' (--n-prompts)" would be noise: an option is named as the user wrote it. */
@@ -171,6 +171,7 @@ static bool add_setting(struct parse *p, const struct opt *o, const char *as, co
                         struct settings *slot)
 {
     const char *path = o->path, *value = text;
+    size_t same = 0;
 
     if (!path) {
         const char *equals = strchr(text, '=');
@@ -187,7 +188,93 @@ static bool add_setting(struct parse *p, const struct opt *o, const char *as, co
         .origin = o->path ? keep(p, as, strlen(as)) : "--set",
         .literal = !!(o->flags & OPT_LITERAL),
     };
-    return (path && settings_add(slot, setting)) || out_of_memory(p);
+    if (!path || !settings_add(slot, setting))
+        return out_of_memory(p);
+    for (size_t i = 0; i < slot->count; i++)
+        same += slot->items[i].path == o->path;
+    for (size_t i = 0; i < slot->count && same > 1 && (o->flags & OPT_MANY); i++)
+        slot->items[i].axis = slot->items[i].axis || slot->items[i].path == o->path;
+    return true;
+}
+
+/* The length of the first of values with commas between them: those within brackets and quotes are
+ * its own. */
+static size_t value_length(const char *text)
+{
+    size_t depth = 0, i;
+    char quote = 0;
+
+    for (i = 0; text[i]; i++) {
+        if (quote) {
+            if (text[i] == '\\' && quote == '"' && text[i + 1])
+                i++;
+            else if (text[i] == quote)
+                quote = 0;
+        } else if (text[i] == ',' && !depth) {
+            break;
+        } else if (strchr("[{", text[i])) {
+            depth++;
+        } else if (strchr("]}", text[i])) {
+            depth -= depth > 0;
+        } else if (strchr("'\"", text[i]) && (i == 0 || strchr("[{,: ", text[i - 1]))) {
+            quote = text[i]; /* within a word it is an apostrophe */
+        }
+    }
+    return i;
+}
+
+static bool add_axis(struct parse *p, const char *as, const char *text, struct settings *slot)
+{
+    const char *equals = strchr(text, '='), *path, *origin;
+
+    if (!equals || equals == text)
+        return refuse(p,
+                      "option '%s' wants path=v1,v2, as in %s task.dataset.n_prompts=10,100, "
+                      "not '%s'",
+                      as, as, text);
+    path = keep(p, text, (size_t)(equals - text));
+    origin = keep(p, as, strlen(as));
+    for (const char *v = equals + 1;; v++) {
+        size_t len = value_length(v);
+        llem_setting setting = {
+            .path = path, .value = keep(p, v, len), .origin = origin, .axis = 1
+        };
+
+        if (strspn(v, " ") >= len)
+            return refuse(p,
+                          "option '%s' has an empty value in '%s'; write null for none, '' for an "
+                          "empty text",
+                          as, text);
+        if (!path || !origin || !setting.value || !settings_add(slot, setting))
+            return out_of_memory(p);
+        v += len;
+        if (!*v)
+            return true;
+    }
+}
+
+/* "path=value path=value"; negated: take them back. */
+static bool add_preset(struct parse *p, const struct opt *o, const char *as, bool negated,
+                       struct settings *slot)
+{
+    size_t kept = 0;
+
+    for (const char *s = o->path; *s && !negated; s += strspn(s, " ")) {
+        size_t len = strcspn(s, " "), name = strcspn(s, "=");
+        llem_setting setting = { .path = keep(p, s, name),
+                                 .value = keep(p, s + name + 1, len - name - 1),
+                                 .origin = keep(p, as, strlen(as)) };
+
+        if (!setting.path || !setting.value || !setting.origin || !settings_add(slot, setting))
+            return out_of_memory(p);
+        s += len;
+    }
+    for (size_t i = 0; i < slot->count && negated; i++)
+        if (strncmp(slot->items[i].origin, "--", 2) != 0 ||
+            strcmp(slot->items[i].origin + 2, o->name) != 0)
+            slot->items[kept++] = slot->items[i];
+    slot->count = negated ? kept : slot->count;
+    return true;
 }
 
 /* `as`: how the user wrote it, for errors. value is NULL for flags and counts. */
@@ -215,6 +302,10 @@ static bool set(struct parse *p, const struct opt *o, void *args, const char *as
         return set_number(p, o, as, value, slot);
     case OPT_SETTING:
         return add_setting(p, o, as, value, slot);
+    case OPT_AXIS:
+        return add_axis(p, as, value, slot);
+    case OPT_PRESET:
+        return add_preset(p, o, as, negated, slot);
     }
     return refuse(p, "option '%s' has no known type", as);
 }

@@ -19,11 +19,14 @@ enum opt_type {
     OPT_INT,     /* int64_t within min..max */
     OPT_REAL,    /* double within min..max */
     OPT_SETTING, /* struct settings: one more setting for `path`, or for the path before "=" */
+    OPT_AXIS,    /* struct settings: path=v1,v2, a setting for each value */
+    OPT_PRESET,  /* struct settings: a flag for the settings in `path`, "path=value path=value" */
 };
 
 enum opt_flags {
     OPT_HIDDEN = 1 << 0,  /* parsed, never shown */
     OPT_LITERAL = 1 << 1, /* OPT_SETTING: the value is a string as it stands, not YAML */
+    OPT_MANY = 1 << 2,    /* OPT_SETTING: given again it is one more value, not another */
 };
 
 /* One option. The parser writes at `offset` of the command's argument structure. */
@@ -36,7 +39,8 @@ struct opt {
     const char *value;   /* how help names the value: "DIR"; NULL for flags and counts */
     const char *choices; /* "a|b|c" */
     double min, max;     /* numbers */
-    const char *path;    /* OPT_SETTING: the configuration's path; NULL = the value is path=value */
+    const char *path;    /* OPT_SETTING: the configuration's path; NULL = the value is path=value.
+                            OPT_PRESET: what it sets */
     const char *help;    /* one clause, no full stop */
 };
 

@@ -22,7 +22,10 @@ typedef struct llem_setting {
     const char *origin; /* shown in errors: "-m", "--set", "model"; NULL = "setting" */
     int literal; /* not 0: value is a string as it stands; else it is read as a YAML scalar or flow
                     collection, so "null" is null and "[1]" a list */
-    int weak;    /* not 0: stands below the file instead of above it */
+    int weak;    /* not 0: stands below the file instead of above it; one of "study_execution."
+                    only reaches what is a study: a file with keys of one, or several experiments */
+    int axis;    /* not 0: one of several values of this setting, one experiment for each
+                    (llem_plan_study); settings of the same path make one axis */
 } llem_setting;
 
 /*

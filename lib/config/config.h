@@ -160,7 +160,8 @@ struct llem_sweep {
     const char *path, *dir, *cwd;
     const struct llem__block *blocks;
     size_t n_blocks;
-    size_t count; /* of cells */
+    size_t count;  /* of cells */
+    bool is_study; /* not a single experiment's file: weak settings of the study hold */
 };
 
 enum { LLEM_SWEEP_MAX_CELLS = 1000000 };

@@ -163,9 +163,12 @@ struct llem_value *llem__user_layer(llem_ctx *ctx, struct llem_arena *a, llem_er
  */
 bool llem__file_layer(struct llem__check *c, const struct llem_config_source *source,
                       struct llem_value **out);
-/* The settings that stand above the file, or (weak) those below it. */
+enum llem__settings { LLEM__WEAK, LLEM__STRONG, LLEM__AXES };
+
+/* The settings that stand below the file, those above it, or the axes, each a list of values under
+ * its whole path. */
 struct llem_value *llem__settings_layer(struct llem__check *c, const llem_setting *settings,
-                                        size_t count, bool weak);
+                                        size_t count, enum llem__settings which);
 /* Give maps made on the way to a setting that setting's place; returns the place. */
 const char *llem__mark_sections(struct llem_value *v);
 /* Fill <engine>.sampling from sampling_preset where nothing is given. */

@@ -178,7 +178,7 @@ static bool valid_setting_path(const char *path)
 }
 
 struct llem_value *llem__settings_layer(struct llem__check *c, const llem_setting *settings,
-                                        size_t count, bool weak)
+                                        size_t count, enum llem__settings which)
 {
     struct llem_value *layer = llem_map(c->a);
 
@@ -186,9 +186,9 @@ struct llem_value *llem__settings_layer(struct llem__check *c, const llem_settin
         const llem_setting *s = &settings[i];
         const char *origin = llem_arena_strdup(c->a, s->origin ? s->origin : "setting");
         const char *text = s->value ? s->value : "";
-        struct llem_value *v;
+        struct llem_value *v, *axis;
 
-        if (!s->weak == weak)
+        if (which != (s->axis ? LLEM__AXES : s->weak ? LLEM__WEAK : LLEM__STRONG))
             continue;
         if (!s->path || !valid_setting_path(s->path)) {
             llem__diag_at(c->diags, origin, 0, 0,
@@ -209,6 +209,15 @@ struct llem_value *llem__settings_layer(struct llem__check *c, const llem_settin
         }
         if (!c->a->oom)
             llem__mark(v, LLEM_FROM_FLAG, origin);
+        if (which == LLEM__AXES) {
+            axis = llem_get(layer, s->path);
+            if (!axis)
+                axis = llem_set(c->a, layer, s->path, llem_list(c->a));
+            if (!c->a->oom)
+                axis->file = origin;
+            llem_append(c->a, axis, v);
+            continue;
+        }
         if (!llem_set_at(c->a, layer, s->path, v) && !c->a->oom)
             llem__diag_at(c->diags, origin, 0, 0,
                           "%s cannot be set, because a section around it has been given a value",
@@ -377,7 +386,7 @@ llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
                                    const llem_setting *settings, size_t count, llem_error *err)
 {
     enum { USER, WEAK, FILE_, ENVIRONMENT, SETTINGS, LAYERS };
-    struct llem_value *layers[LAYERS], *merged = NULL;
+    struct llem_value *layers[LAYERS], *axes, *merged = NULL;
     const char *path = source->path;
     struct llem__diags diags = { 0 };
     struct llem__check check = { .schema = schema, .ctx = ctx };
@@ -408,8 +417,14 @@ llem_errcode llem_config_load_with(llem_config **out, llem_ctx *ctx,
     if (path && !experiment_layer(&check, source, &layers[FILE_]))
         goto report;
     layers[ENVIRONMENT] = llem__variables_layer(ctx, &c->arena, &diags, false);
-    layers[WEAK] = llem__settings_layer(&check, settings, count, true);
-    layers[SETTINGS] = llem__settings_layer(&check, settings, count, false);
+    layers[WEAK] = llem__settings_layer(&check, settings, count, LLEM__WEAK);
+    layers[SETTINGS] = llem__settings_layer(&check, settings, count, LLEM__STRONG);
+    axes = llem__settings_layer(&check, settings, count, LLEM__AXES);
+    for (size_t i = 0; i < axes->count; i++)
+        llem__diag_at(&diags, axes->items[i]->file, 0, 0,
+                      "several values of %s make a study of several experiments, where one is "
+                      "wanted; give one value",
+                      axes->keys[i]);
     check.engine = engine_named(layers, LAYERS);
 
     file_keys = check.keys;

@@ -22,7 +22,7 @@ struct overlay {
 
 struct axis {
     const char *name;
-    bool group;
+    bool group, above; /* above: from outside the file */
     struct overlay *values;
     size_t count, cap;
 };
@@ -48,6 +48,7 @@ struct reading {
     struct llem__diags diags; /* of the whole study: nothing runs */
     struct llem__check check;
     struct llem_value *user, *shared, *upper; /* layers; shared: base files and the study's own */
+    struct llem_value *above; /* axes from outside the file, which reach every experiment */
     const struct llem_value *sweep, *experiments;
     struct rules_of {
         const char *engine;
@@ -213,7 +214,7 @@ static void flatten(const struct llem_schema *s, struct llem_arena *a, struct ll
 /* Leaves of an overlay: what is below a section goes under its own path, so that a flag can win
  * over a part of it. */
 static void add_leaves(struct reading *r, struct llem_value *set, const char *path,
-                       struct llem_value *v)
+                       struct llem_value *v, bool above)
 {
     const struct llem_row *row = llem_schema_find(r->s->schema, path);
 
@@ -221,25 +222,28 @@ static void add_leaves(struct reading *r, struct llem_value *set, const char *pa
         for (size_t i = 0; i < v->count; i++) {
             const char *below = llem_arena_printf(r->a, "%s.%s", path, v->keys[i]);
             if (below)
-                add_leaves(r, set, below, v->items[i]);
+                add_leaves(r, set, below, v->items[i], above);
         }
         return;
     }
-    if (!llem_at(r->upper, path))
+    if (above || (!llem_at(r->upper, path) && !llem_get(r->above, path)))
         llem_set(r->a, set, path, v);
 }
 
-/* One "path: value" of an axis or a group, checked, into the overlay. */
+/* One "path: value" of an axis or a group, checked, into the overlay. What was marked as a flag's
+ * stands above the file. */
 static void overlay_add(struct reading *r, struct overlay *o, const char *path,
                         const struct llem_value *v)
 {
     struct llem_value *layer = llem_map(r->a), *checked, *value = llem_copy(r->a, v);
     struct llem__diags diags = { .a = r->a };
     struct llem__check c = r->check;
+    bool above = v->source == LLEM_FROM_FLAG;
 
     if (r->a->oom)
         return;
-    llem__mark(value, LLEM_FROM_SWEEP, NULL);
+    if (!above)
+        llem__mark(value, LLEM_FROM_SWEEP, NULL);
     llem_set(r->a, o->label, path, value);
     if (!*path || *path == '.' || strstr(path, "..") || path[strlen(path) - 1] == '.' ||
         !llem_set_at(r->a, layer, path, value)) {
@@ -255,7 +259,7 @@ static void overlay_add(struct reading *r, struct overlay *o, const char *path,
                         ? llem_arena_printf(r->a, "%s\n%s", o->errors, llem__diags_text(&diags))
                         : llem__diags_text(&diags);
     else if (llem_at(checked, path))
-        add_leaves(r, o->set, path, llem_at(checked, path));
+        add_leaves(r, o->set, path, llem_at(checked, path), above);
 }
 
 static struct overlay *axis_more(struct reading *r, struct axis *x)
@@ -342,12 +346,16 @@ static bool is_group(const struct reading *r, const char *name, const struct lle
     return false;
 }
 
+/* above: from outside the file, where each item is a value, whatever the setting's kind. */
 static void read_axis(struct reading *r, struct axis *x, const char *name, const char *engine,
-                      const struct llem_value *v)
+                      const struct llem_value *v, bool above)
 {
+    bool many = above || is_many(r, name, v);
+
     x->name = name;
-    x->group = is_group(r, name, v);
-    for (size_t i = 0; is_many(r, name, v) && i < v->count && !r->a->oom; i++) {
+    x->above = above;
+    x->group = !above && is_group(r, name, v);
+    for (size_t i = 0; many && i < v->count && !r->a->oom; i++) {
         if (x->group) {
             group_entry(r, x, engine, v->items[i]);
         } else {
@@ -356,11 +364,40 @@ static void read_axis(struct reading *r, struct axis *x, const char *name, const
                 overlay_add(r, o, name, v->items[i]);
         }
     }
-    if (!is_many(r, name, v)) {
+    if (!many) {
         struct overlay *o = axis_more(r, x);
         if (o)
             overlay_add(r, o, name, v);
     }
+}
+
+/* Does an axis of this name say nothing of the engine's cells? */
+static bool is_foreign(const struct reading *r, const char *name, const char *engine)
+{
+    const char *scope = scope_of(r->s->schema, name);
+
+    return (scope && strcmp(scope, engine) != 0) || strcmp(name, "engine") == 0;
+}
+
+/* The axes of the file's sweep and those from outside, which are the fastest; groups are the
+ * slowest. An axis from outside takes the place of the file's. */
+static void read_axes(struct reading *r, struct llem__block *b, const struct llem_value *sweep,
+                      const char *engine)
+{
+    b->axes = llem_arena_calloc(r->a, sweep->count + r->above->count + 1, sizeof(*b->axes));
+    for (int pass = 0; b->axes && pass < 2; pass++) {
+        for (size_t i = 0; i < sweep->count && !r->a->oom; i++) {
+            const char *name = sweep->keys[i];
+
+            if (is_group(r, name, sweep->items[i]) == (pass == 0) && !is_foreign(r, name, engine) &&
+                !llem_get(r->above, name))
+                read_axis(r, &b->axes[b->n_axes++], name, engine, sweep->items[i], false);
+        }
+    }
+    for (size_t i = 0; b->axes && i < r->above->count && !r->a->oom; i++)
+        if (!is_foreign(r, r->above->keys[i], engine))
+            read_axis(r, &b->axes[b->n_axes++], r->above->keys[i], engine, r->above->items[i],
+                      true);
 }
 
 /* What can be wrong with the sweep whatever its engine. */
@@ -406,13 +443,20 @@ static struct llem_value *block_base(struct reading *r, const char *engine,
 {
     struct llem_value *tree = llem_merge(r->a, r->user, without_engines(r, r->shared, engine));
     struct llem_value *name = llem_string(r->a, engine);
+    const struct llem_value *flag = llem_get(r->upper, "engine");
 
     if (!r->a->oom)
-        name->source = r->engines_named ? LLEM_FROM_FILE : LLEM_FROM_SWEEP;
+        llem__mark(name,
+                   flag               ? LLEM_FROM_FLAG
+                   : r->engines_named ? LLEM_FROM_FILE
+                                      : LLEM_FROM_SWEEP,
+                   flag ? flag->file : NULL);
     llem_set(r->a, tree, "engine", name);
     if (entry)
         tree = llem_merge(r->a, tree, entry);
     tree = llem_merge(r->a, tree, without_engines(r, r->upper, engine));
+    if (flag)
+        llem_set(r->a, tree, "engine", name);
     return llem__complete(r->s->schema, r->a, "", tree, 0);
 }
 
@@ -463,18 +507,7 @@ static void swept_block(struct reading *r, const char *engine)
     r->check.engine = engine;
     b->base = block_base(r, engine, NULL);
     b->rules = rules_of(r, llem_str_at(b->base, "engine", engine));
-    b->axes = llem_arena_calloc(r->a, r->sweep->count + 1, sizeof(*b->axes));
-    for (int pass = 0; b->axes && pass < 2; pass++) {
-        for (size_t i = 0; i < r->sweep->count && !r->a->oom; i++) {
-            const char *name = r->sweep->keys[i], *scope = scope_of(r->s->schema, name);
-
-            /* Groups are the slower ones. */
-            if (is_group(r, name, r->sweep->items[i]) != (pass == 0) ||
-                (scope && strcmp(scope, engine) != 0) || strcmp(name, "engine") == 0)
-                continue;
-            read_axis(r, &b->axes[b->n_axes++], name, engine, r->sweep->items[i]);
-        }
-    }
+    read_axes(r, b, r->sweep, engine);
     block_count(r, b);
 }
 
@@ -491,12 +524,14 @@ static void explicit_block(struct reading *r, const char *engine, const struct l
     c.diags = &diags;
     c.unknown = &r->diags;
     checked = llem__check_layer(&c, entry);
-    b->base = block_base(r, llem_str_at(checked, "engine", engine), checked);
+    b->base =
+        block_base(r, r->engine_forced ? engine : llem_str_at(checked, "engine", engine), checked);
     b->rules = rules_of(r, llem_str_at(b->base, "engine", "transformers"));
     flatten(r->s->schema, r->a, own, "", checked);
     b->own = own;
     if (diags.count)
         b->errors = llem__diags_text(&diags);
+    read_axes(r, b, llem_map(r->a), llem_str_at(b->base, "engine", engine));
     block_count(r, b);
 }
 
@@ -525,6 +560,38 @@ static const char **engine_list(struct reading *r, const struct llem_value *v)
     return names;
 }
 
+/* Adds the engines whose settings a sweep is about. */
+static void scopes_of(struct reading *r, const struct llem_value *sweep, const char **scoped)
+{
+    size_t n = 0;
+
+    while (scoped[n])
+        n++;
+    for (size_t i = 0; i < sweep->count; i++) {
+        const char *scope = scope_of(r->s->schema, sweep->keys[i]);
+        if (scope && !llem__is_one_of(scope, scoped))
+            scoped[n++] = scope;
+    }
+}
+
+/* An axis about an engine that does not run is a mistake. */
+static void check_scopes(struct reading *r, const struct llem_value *sweep, const char *prefix)
+{
+    int line, column;
+
+    for (size_t i = 0; i < sweep->count && r->engines && !r->diags.count; i++) {
+        const char *scope = scope_of(r->s->schema, sweep->keys[i]);
+
+        if (!scope || llem__is_one_of(scope, r->engines))
+            continue;
+        llem__key_place(&r->check, sweep->items[i], &line, &column);
+        llem__diag_at(&r->diags, sweep->items[i]->file, line, column,
+                      "%s%s is about the engine %s, which this study does not run; add it to "
+                      "engine or remove the axis",
+                      prefix, sweep->keys[i], scope);
+    }
+}
+
 static int compare_names(const void *x, const void *y)
 {
     const char *const *a = x, *const *b = y;
@@ -539,17 +606,16 @@ static void find_engines(struct reading *r)
     struct llem_value *own = llem_get(r->shared, "engine");
     const struct llem_value *axis = llem_get(r->sweep, "engine"),
                             *flag = llem_get(r->upper, "engine");
-    const char **scoped = llem_arena_calloc(r->a, r->sweep->count + 2, sizeof(*scoped));
+    const char **scoped =
+        llem_arena_calloc(r->a, r->sweep->count + r->above->count + 2, sizeof(*scoped));
     size_t n = 0;
-    int line, column;
 
     if (!scoped)
         return;
-    for (size_t i = 0; i < r->sweep->count; i++) {
-        const char *scope = scope_of(r->s->schema, r->sweep->keys[i]);
-        if (scope && !llem__is_one_of(scope, scoped))
-            scoped[n++] = scope;
-    }
+    scopes_of(r, r->sweep, scoped);
+    scopes_of(r, r->above, scoped);
+    while (scoped[n])
+        n++;
     if (own && axis)
         llem__diag(&r->diags, axis,
                    "the engines stand twice, in sweep.engine and in engine; keep one");
@@ -559,17 +625,7 @@ static void find_engines(struct reading *r)
         r->engines = engine_list(r, flag);
     } else if (own || axis) {
         r->engines = engine_list(r, axis ? axis : own);
-        for (size_t i = 0; i < r->sweep->count; i++) {
-            const char *scope = scope_of(r->s->schema, r->sweep->keys[i]);
-            if (!scope || !r->engines || llem__is_one_of(scope, r->engines) || r->diags.count)
-                continue;
-            llem__key_place(&r->check, r->sweep->items[i], &line, &column);
-            llem__diag_at(
-                &r->diags, r->sweep->items[i]->file, line, column,
-                "sweep.%s is about the engine %s, which this study does not run; add it to "
-                "engine or remove the axis",
-                r->sweep->keys[i], scope);
-        }
+        check_scopes(r, r->sweep, "sweep.");
     } else if (n) {
         qsort(scoped, n, sizeof(*scoped), compare_names);
         r->engines = scoped;
@@ -577,6 +633,7 @@ static void find_engines(struct reading *r)
         scoped[0] = "transformers";
         r->engines = scoped;
     }
+    check_scopes(r, r->above, "");
     if (own)
         llem_unset(r->shared, "engine");
 }
@@ -734,6 +791,42 @@ static struct llem_value *split_flags(struct reading *r, struct llem_value *laye
     return own;
 }
 
+/* Axes from outside the file. Several engines are a list of them, as in a file. */
+static void axes_above(struct reading *r, struct llem_value *axes, struct llem_value *flags)
+{
+    struct llem_value *engines;
+
+    r->above = axes;
+    for (size_t i = 0; i < axes->count; i++) {
+        const struct llem_value *axis = axes->items[i], *flag = llem_at(flags, axes->keys[i]);
+        size_t len = strcspn(axes->keys[i], ".");
+        const char *top = llem_arena_strndup(r->a, axes->keys[i], len);
+
+        if (flag)
+            llem__diag_at(&r->diags, axis->file, 0, 0,
+                          "%s has several values here and one by %s; keep one of the two",
+                          axes->keys[i], flag->file ? flag->file : "a flag");
+        else if (top && (llem__is_one_of(top, study_keys) || strcmp(top, "study_name") == 0 ||
+                         strcmp(top, "output") == 0))
+            llem__diag_at(&r->diags, axis->file, 0, 0,
+                          "%s is a setting of the whole study, which its experiments cannot have "
+                          "several values of",
+                          axes->keys[i]);
+    }
+    engines = llem_get(axes, "engine");
+    if (engines)
+        llem_set(r->a, flags, "engine", engines);
+}
+
+/* Is it a study, rather than a single experiment's file? */
+static bool is_study(const struct reading *r, const struct llem_value *root)
+{
+    for (size_t i = 0; study_keys[i]; i++)
+        if (llem_get(root, study_keys[i]))
+            return true;
+    return r->s->count > 1;
+}
+
 static void expand(struct reading *r)
 {
     bool declares = r->sweep->count || !r->experiments->count;
@@ -754,8 +847,8 @@ static void expand(struct reading *r)
 
         if (own && own->kind == LLEM_LIST) {
             llem__diag(&r->diags, own, "the engine of an explicit experiment is one name, no list");
-        } else if (own || !r->engines_named) {
-            explicit_block(r, r->engine_forced ? r->engines[0] : "transformers", entry);
+        } else if (!r->engine_forced && (own || !r->engines_named)) {
+            explicit_block(r, "transformers", entry);
         } else {
             for (size_t k = 0; r->engines[k]; k++)
                 explicit_block(r, r->engines[k], entry);
@@ -769,7 +862,7 @@ llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,
 {
     struct reading r = { 0 };
     struct llem_sweep *s = calloc(1, sizeof(*s));
-    struct llem_value *root, *environment, *flags, *weak;
+    struct llem_value *root, *environment, *flags, *weak, *flags_of_study, *weak_of_study;
     llem_errcode rc;
     char *cwd = NULL;
 
@@ -805,20 +898,21 @@ llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,
     root->source = LLEM_FROM_FILE;
     read_root(&r, root);
     environment = llem__variables_layer(ctx, r.a, &r.diags, false);
-    flags = llem__settings_layer(&r.check, settings, count, false);
-    weak = llem__settings_layer(&r.check, settings, count, true);
+    flags = llem__settings_layer(&r.check, settings, count, LLEM__STRONG);
+    weak = llem__settings_layer(&r.check, settings, count, LLEM__WEAK);
+    axes_above(&r, llem__settings_layer(&r.check, settings, count, LLEM__AXES), flags);
     if (r.a->oom)
         goto report;
     (void)llem__mark_sections(environment);
     (void)llem__mark_sections(flags);
     (void)llem__mark_sections(weak);
-    study_settings(&r, root, split_flags(&r, weak), split_flags(&r, flags));
+    flags_of_study = split_flags(&r, flags);
+    weak_of_study = split_flags(&r, weak);
     r.user = llem_merge(r.a, r.user, weak);
     const struct llem__keys *keys = r.check.keys;
     r.check.keys = NULL;
     r.user = llem__check_layer(&r.check, r.user);
-    r.upper = llem_merge(r.a, llem__check_layer(&r.check, environment),
-                         llem__check_layer(&r.check, flags));
+    r.upper = llem_merge(r.a, llem__check_layer(&r.check, environment), checked_layer(&r, flags));
     r.check.keys = keys;
     if (r.a->oom)
         goto report;
@@ -826,6 +920,8 @@ llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,
         llem__complete(schema, r.a, "", llem_merge(r.a, llem_merge(r.a, r.user, r.shared), r.upper),
                        LLEM_ROW_STUDY);
     expand(&r);
+    s->is_study = is_study(&r, root);
+    study_settings(&r, root, s->is_study ? weak_of_study : llem_map(r.a), flags_of_study);
     s->blocks = r.blocks;
     s->n_blocks = r.n_blocks;
 
@@ -955,14 +1051,15 @@ const struct llem_value *llem_sweep_settings(const struct llem_sweep *s, size_t 
     const struct llem__block *b = block_of(s, index);
     struct llem_value *out;
 
-    if (b->own)
+    if (b->own && !b->n_axes)
         return b->own;
-    out = llem_map(a);
+    out = b->own ? shallow(a, b->own) : llem_map(a);
     for (size_t i = 0; i < b->n_axes; i++) {
         const struct overlay *o = value_of(b, index, i);
 
         for (size_t k = 0; b->axes[i].count > 1 && k < o->label->count; k++)
-            if (b->axes[i].group || !llem_get(out, o->label->keys[k])) /* groups win */
+            if (b->axes[i].group || b->axes[i].above ||
+                !llem_get(out, o->label->keys[k])) /* groups win, those from outside over all */
                 llem_set(a, out, o->label->keys[k], o->label->items[k]);
     }
     return out;

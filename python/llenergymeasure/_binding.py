@@ -82,6 +82,8 @@ class Setting(ctypes.Structure):
         ("value", c_char_p),
         ("origin", c_char_p),
         ("literal", c_int),
+        ("weak", c_int),
+        ("axis", c_int),
     ]
 
 

@@ -77,10 +77,64 @@ say "one experiment is a study of one"
 printf 'task: {model: gpt2}\nengine: cpu\n' >one.yaml
 run llem plan one.yaml
 exits 0
-prints '^  1 experiment to run in 3 cycles, shuffle: 3 runs$'
-run llem plan -m gpt2 -e cpu --cycles 1
+prints '^  1 experiment to run$'
+run llem plan -m gpt2 -e cpu
 exits 0
 prints '^  1 experiment to run$'
+run llem plan one.yaml --cycles 2
+exits 0
+prints '^  1 experiment to run in 2 cycles, sequential: 2 runs$'
+printf 'task: {model: gpt2}\nengine: cpu\nstudy_execution: {}\n' >one.yaml
+run llem plan one.yaml
+exits 0
+prints '^  1 experiment to run in 3 cycles, shuffle: 3 runs$'
+
+say "a study without a file"
+run llem plan -m A -m B -e cpu --sweep task.dataset.n_prompts=5,10
+exits 0
+quiet
+prints '^  4 experiments to run in 3 cycles, shuffle: 12 runs$'
+prints '^ +1  cpu +task.model=A, task.dataset.n_prompts=5$'
+prints '^ +4  cpu +task.model=B, task.dataset.n_prompts=10$'
+run llem plan -m A -e cpu -e vllm --sweep cpu.threads=1,2 --json
+exits 0
+json_is "$tmp/out" "[(x['engine'], x['differs_by']) for x in d['experiments']]" \
+    "[('cpu', 'cpu.threads=1'), ('cpu', 'cpu.threads=2'), ('vllm', '')]"
+
+say "axes above a file"
+run llem plan study.yaml --sweep task.dataset.n_prompts=1,2,3 -m A -m B --json
+exits 0
+json_is "$tmp/out" "(d['counts']['declared'], {x['model'] for x in d['experiments']} == {'A', 'B'})" "(48, True)"
+run llem plan one.yaml --sweep "cpu.extra=a,[1,2],{b: 1, c: [2,3]},'d,e',\"f\\\",g\",h'i,j'k" --json
+exits 2
+complains "^llem: --sweep: unknown key \"extra\" in cpu"
+run llem plan -m A -e transformers --sweep "transformers.extra=a,[1,2],{b: 1, c: [2,3]},'d,e',\"f\\\",g\",h'i,j'k" --json
+exits 0
+json_is "$tmp/out" "[x['differs_by'].split('=')[1] for x in d['experiments']]" \
+    "['a', '[1,2]', '{\"b\":1,\"c\":[2,3]}', 'd,e', 'f\",g', \"h'i\", \"j'k\"]"
+
+say "mistakes in axes"
+run llem plan -m A -e cpu -n 3 --sweep task.dataset.n_prompts=1,2
+exits 2
+complains '^llem: --sweep: task.dataset.n_prompts has several values here and one by -n; keep one of the two$'
+run llem plan -m A -e cpu --sweep cpu.threads=1,,2
+exits 2
+complains "option '--sweep' has an empty value in 'cpu.threads=1,,2'; write null for none"
+run llem plan -m A -e cpu --sweep cpu.threads
+exits 2
+complains "option '--sweep' wants path=v1,v2"
+run llem plan -m A -e cpu --sweep vllm.dtype=float16,bfloat16
+exits 2
+complains '^llem: --sweep: vllm.dtype is about the engine vllm, which this study does not run'
+run llem plan -m A -e cpu --sweep study_execution.n_cycles=1,2
+exits 2
+complains '^llem: --sweep: study_execution.n_cycles is a setting of the whole study'
+run llem plan -m A -e cpu -e cpu
+exits 2
+complains '^llem: -e: the engine cpu stands twice in the list$'
+run llem plan -m A -e cpu --sweep task.dataset.n_prompts=5,x
+exits 0
+prints '^         --sweep: task.dataset.n_prompts must be'
 
 say "nothing that can run"
 sed -i 's/float16/half/g; s/float32/single/' study.yaml

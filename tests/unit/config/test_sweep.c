@@ -384,6 +384,129 @@ static void flags_reach_every_cell(void **state)
     llem_sweep_free(s);
 }
 
+static void axes_from_outside_stand_above_the_file(void **state)
+{
+    static const llem_setting axes[] = {
+        { "task.model", "a", "-m", .literal = 1, .axis = 1 },
+        { "task.dataset.n_prompts", "1", "--sweep", .axis = 1 },
+        { "task.model", "b", "-m", .literal = 1, .axis = 1 },
+        { "task.dataset.n_prompts", "2", "--sweep", .axis = 1 },
+    };
+    static const llem_setting engines[] = {
+        { "engine", "vllm", "-e", .literal = 1, .axis = 1 },
+        { "engine", "cpu", "-e", .literal = 1, .axis = 1 },
+        { "cpu.threads", "1", "--sweep", .axis = 1 },
+        { "cpu.threads", "2", "--sweep", .axis = 1 },
+    };
+    static const llem_setting list[] = { { "transformers.a", "[1]", "--sweep", .axis = 1 },
+                                         { "transformers.a", "null", "--sweep", .axis = 1 } };
+    static const llem_setting other[] = {
+        { "task.model", "m", "-m", .literal = 1 },
+        { "vllm.dtype", "float16", "--sweep", .axis = 1 },
+        { "engine", "cpu", "-e", .literal = 1 },
+    };
+    static const llem_setting both[] = { { "task.model", "m", "-m", .literal = 1 },
+                                         { "task.model", "n", "--sweep", .axis = 1 } };
+    static const llem_setting study[] = { { "study_execution.n_cycles", "2", "--sweep",
+                                            .axis = 1 } };
+    static const struct outside {
+        const char *yaml;
+        const llem_setting *settings;
+        size_t count;
+        const char *cells, *refusal; /* one of them */
+    } outside[] = {
+        /* In place of the file's axis, within the others; over what groups and experiments say. */
+        { M "engine: cpu\nsweep: {task.dataset.n_prompts: [7, 8, 9], cpu.threads: [1, 2],\n"
+            "  cpu.mode: [{task.dataset.n_prompts: 5, task.max_output_tokens: 3}]}\n"
+            "experiments: [{task: {model: own}}]\n",
+          axes, LLEM_COUNT(axes),
+          "cpu threads=1 model=a n_prompts=1; cpu threads=1 model=a n_prompts=2; "
+          "cpu threads=1 model=b n_prompts=1; cpu threads=1 model=b n_prompts=2; "
+          "cpu threads=2 model=a n_prompts=1; cpu threads=2 model=a n_prompts=2; "
+          "cpu threads=2 model=b n_prompts=1; cpu threads=2 model=b n_prompts=2; "
+          "cpu model=a n_prompts=1; cpu model=a n_prompts=2; "
+          "cpu model=b n_prompts=1; cpu model=b n_prompts=2",
+          NULL },
+        { M "engine: transformers\nexperiments: [{task: {dataset: {n_prompts: 3}}}]\n", engines,
+          LLEM_COUNT(engines),
+          "vllm n_prompts=3; cpu n_prompts=3 threads=1; "
+          "cpu n_prompts=3 threads=2",
+          NULL },
+        { M, list, LLEM_COUNT(list), "transformers a=[1]; transformers a=null", NULL },
+        { M, engines + 2, 2, "cpu threads=1; cpu threads=2", NULL },
+        { M, other, LLEM_COUNT(other), NULL,
+          "--sweep: vllm.dtype is about the engine vllm, which this study does not run" },
+        { M, both, LLEM_COUNT(both), NULL,
+          "--sweep: task.model has several values here and one by -m; keep one of the two" },
+        { M, study, LLEM_COUNT(study), NULL,
+          "--sweep: study_execution.n_cycles is a setting of the whole study" },
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < LLEM_COUNT(outside); i++) {
+        const struct outside *o = &outside[i];
+        struct llem_buf out = LLEM_BUF_INIT(1 << 20);
+        struct llem_sweep *s;
+        llem_errcode rc = expand(f, &s, o->yaml, o->settings, o->count);
+
+        if ((rc == LLEM_OK) != (o->cells != NULL))
+            fail_msg("%zu: %s", i, rc < 0 ? llem_config_errors(f->ctx) : "is taken");
+        if (o->cells) {
+            show(f, s, &out);
+            if (strcmp(out.data, o->cells) != 0)
+                fail_msg("%zu: %s", i, out.data);
+            /* What is swept from outside is above the file, also where the file says it. */
+            if (o->settings == axes)
+                assert_string_equal(llem_str_at(cell(f, s, 11), "task.model", ""), "b");
+            if (o->settings == axes)
+                assert_int_equal(llem_int_at(cell(f, s, 1), "task.dataset.n_prompts", 0), 2);
+        } else {
+            assert_contains(llem_config_errors(f->ctx), o->refusal);
+        }
+        llem_sweep_free(s);
+        llem_buf_done(&out);
+    }
+    assert_int_equal(llem_config_load(&f->config, f->ctx, NULL, axes, LLEM_COUNT(axes), &f->err),
+                     LLEM_ECONFIG);
+    assert_contains(llem_config_errors(f->ctx),
+                    "-m: several values of task.model make a study of several experiments");
+}
+
+static void weak_settings_of_a_study_reach_only_a_study(void **state)
+{
+    static const llem_setting settings[] = {
+        { "study_execution.n_cycles", "3", "llem", .weak = 1 },
+        { "cpu.threads", "1", "--sweep", .axis = 1 },
+        { "cpu.threads", "2", "--sweep", .axis = 1 },
+    };
+    static const struct {
+        const char *yaml;
+        size_t count;
+        int64_t cycles;
+        bool is_study;
+    } files[] = {
+        { M, 1, 1, false },
+        { M "sweep: {}\n", 1, 3, true },
+        { M "experiments: [{}]\n", 1, 3, true },
+        { M "study_execution: {}\n", 1, 3, true },
+        { M "runners: null\n", 1, 3, true },
+        { M "study_execution: {n_cycles: 2}\n", 1, 2, true },
+        { M "engine: [cpu, vllm]\n", 1, 3, true },
+        { M, 3, 3, true },
+        { M, 2, 1, false }, /* an axis of one value */
+    };
+    struct fixture *f = *state;
+    struct llem_sweep *s;
+
+    for (size_t i = 0; i < LLEM_COUNT(files); i++) {
+        assert_int_equal(expand(f, &s, files[i].yaml, settings, files[i].count), LLEM_OK);
+        if (llem_int_at(s->study, "study_execution.n_cycles", 0) != files[i].cycles ||
+            s->is_study != files[i].is_study)
+            fail_msg("file %zu", i);
+        llem_sweep_free(s);
+    }
+}
+
 static void lists_can_be_values(void **state)
 {
     struct fixture *f = *state;
@@ -492,6 +615,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(presets_of_one_cell_do_not_leak_into_the_next, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(flags_reach_every_cell, setup, teardown),
+        cmocka_unit_test_setup_teardown(axes_from_outside_stand_above_the_file, setup, teardown),
+        cmocka_unit_test_setup_teardown(weak_settings_of_a_study_reach_only_a_study, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(lists_can_be_values, setup, teardown),
         cmocka_unit_test_setup_teardown(a_cell_is_what_a_file_of_its_own_would_be, setup, teardown),
         cmocka_unit_test_setup_teardown(mistakes_of_a_study_are_told_with_their_place, setup,

@@ -31,6 +31,9 @@ static const struct opt options[] = {
     { 's', "seconds", OPT_REAL, 0, offsetof(struct args, seconds), "S", .min = 0, .max = 10, .help = "how long" },
     { 'm', "model", OPT_SETTING, OPT_LITERAL, offsetof(struct args, settings), "M", .path = "task.model", .help = "model" },
     { 0, "set", OPT_SETTING, 0, offsetof(struct args, settings), "P=V", .help = "any" },
+    { 0, "sweep", OPT_AXIS, 0, offsetof(struct args, settings), "P=V,V", .help = "axis" },
+    { 0, "fast", OPT_PRESET, 0, offsetof(struct args, settings), .path = "a.b=1 c=true", .help = "fast" },
+    { 'e', "engine", OPT_SETTING, OPT_LITERAL | OPT_MANY, offsetof(struct args, settings), "E", .path = "engine", .help = "engine" },
     { 0, "secret", OPT_FLAG, OPT_HIDDEN, offsetof(struct args, quick), .help = "hidden" },
     { .name = NULL },
 };
@@ -133,6 +136,67 @@ static void settings_keep_their_order_and_say_where_they_came_from(void **state)
     assert_string_equal(args.settings.items[3].value, "");
 }
 
+static void an_option_given_again_can_be_one_more_value(void **state)
+{
+    assert_true(TRY("-e", "a", "--set", "engine=c"));
+    assert_int_equal(args.settings.items[0].axis, 0);
+    assert_true(TRY("-e", "a", "--set", "engine=c", "-m", "x", "--engine", "b", "-m", "y"));
+    assert_int_equal(args.settings.count, 5);
+    assert_int_equal(args.settings.items[0].axis, 1);
+    assert_int_equal(args.settings.items[1].axis, 0);
+    assert_int_equal(args.settings.items[3].axis, 1);
+    assert_int_equal(args.settings.items[4].axis, 0); /* the last -m wins, as it does not add */
+}
+
+static void an_axis_has_values_between_commas(void **state)
+{
+    static const struct {
+        const char *text, *values[6];
+    } axes[] = {
+        { "a.b=1", { "1" } },
+        { "a.b=1,x y,null", { "1", "x y", "null" } },
+        { "a.b=[1,2],{c: [3,4],d: 5},6", { "[1,2]", "{c: [3,4],d: 5}", "6" } },
+        { "a.b='x,y',\"p\\\",q\",r's,t't", { "'x,y'", "\"p\\\",q\"", "r's", "t't" } },
+        { "a.b=c=d,e", { "c=d", "e" } },
+        { "a.b=],[1", { "]", "[1" } }, /* what is no YAML is said where it is read */
+    };
+
+    for (size_t i = 0; i < sizeof(axes) / sizeof(axes[0]); i++) {
+        size_t n = 0;
+
+        assert_true(TRY("--sweep", axes[i].text));
+        for (; n < args.settings.count; n++) {
+            assert_string_equal(args.settings.items[n].path, "a.b");
+            assert_string_equal(args.settings.items[n].value, axes[i].values[n]);
+            assert_string_equal(args.settings.items[n].origin, "--sweep");
+            assert_int_equal(args.settings.items[n].axis, 1);
+        }
+        assert_null(axes[i].values[n]);
+    }
+    REFUSED("option '--sweep' wants path=v1,v2, as in --sweep task.dataset.n_prompts=10,100, not "
+            "'x'",
+            "--sweep", "x");
+    assert_false(TRY("--sweep", "=1"));
+    assert_false(TRY("--sweep", "a=1,,2"));
+    assert_false(TRY("--sweep", "a="));
+    assert_false(TRY("--sweep", "a=1, "));
+}
+
+static void a_flag_can_stand_for_settings(void **state)
+{
+    assert_true(TRY("--fast", "-e", "x"));
+    assert_int_equal(args.settings.count, 3);
+    assert_string_equal(args.settings.items[0].path, "a.b");
+    assert_string_equal(args.settings.items[0].value, "1");
+    assert_string_equal(args.settings.items[1].path, "c");
+    assert_string_equal(args.settings.items[1].value, "true");
+    assert_string_equal(args.settings.items[1].origin, "--fast");
+    assert_true(TRY("--fast", "-e", "x", "--no-fast"));
+    assert_int_equal(args.settings.count, 1);
+    assert_string_equal(args.settings.items[0].path, "engine");
+    REFUSED("option '--fast' takes no value", "--fast=1");
+}
+
 static void help_is_asked_for_in_two_ways(void **state)
 {
     assert_true(TRY("-qh", "--nonsense"));
@@ -222,6 +286,9 @@ int main(void)
         cmocka_unit_test(operands_stand_anywhere_and_after_the_dashes_everything_is_one),
         cmocka_unit_test(a_command_keeps_its_own_options),
         cmocka_unit_test(settings_keep_their_order_and_say_where_they_came_from),
+        cmocka_unit_test(an_option_given_again_can_be_one_more_value),
+        cmocka_unit_test(an_axis_has_values_between_commas),
+        cmocka_unit_test(a_flag_can_stand_for_settings),
         cmocka_unit_test(help_is_asked_for_in_two_ways),
         cmocka_unit_test(what_is_wrong_is_said_with_the_nearest_right_word),
         cmocka_unit_test(hidden_options_work_and_are_never_proposed),
