@@ -75,6 +75,16 @@ LLEM_API const llem_config_problem *llem_config_problems(const llem_ctx *ctx, si
  * says why). */
 LLEM_API char *llem_user_setting(llem_ctx *ctx, const char *path);
 
+/*
+ * A file of one of LLenergyMeasure's other schemas in this one. *out, to free(), is JSON:
+ * {"schema": which it is of, or null: of this one, "text": the file converted, "remarks": [{"path",
+ * "line", "lost", "reason"}]: what has no equivalent, or is to be looked at, "comments_kept",
+ * "comments_at_end"}. to: the text is written there, atomically, as JSON where it ends with .json
+ * (without `to`: where path does); NULL = it is not. A file of this schema is left as it is.
+ */
+LLEM_API llem_errcode llem_migrate(char **out, llem_ctx *ctx, const char *path, const char *to,
+                                   llem_error *err);
+
 /* JSON Schema (draft 2020-12) of an experiment file with the engines this context knows, to free().
  */
 LLEM_API llem_errcode llem_config_schema(char **out, llem_ctx *ctx, llem_error *err);

@@ -84,6 +84,10 @@ llem_errcode llem_yaml_parse(struct llem_arena *a, struct llem_value **out, cons
                              size_t len, const char *name, llem_error *err);
 llem_errcode llem_yaml_load(struct llem_arena *a, struct llem_value **out, const char *path,
                             llem_error *err);
+/* As llem_migrate (llem/config.h), with the schema at hand: the report in the arena. */
+llem_errcode llem_migrate_with(struct llem_value **report, struct llem_arena *a,
+                               const struct llem_schema *schema, const char *path, const char *to,
+                               llem_error *err);
 /* One scalar as YAML would read it: what --set path=value means. */
 struct llem_value *llem_yaml_scalar(struct llem_arena *a, const char *text);
 

@@ -38,6 +38,11 @@ llem_errcode llem__yaml_read(struct llem_arena *a, struct llem_value **out, stru
 llem_errcode llem__yaml_load(struct llem_arena *a, struct llem_value **out, struct llem__keys *keys,
                              const char *path, llem_error *err);
 
+/* YAML in block style, appended to b, with the comments of the text that the tree was read from (""
+ * = none): how many of them stand beside their values, and how many follow at the end. */
+void llem__yaml_dump(struct llem_buf *b, struct llem_arena *a, const struct llem_value *v,
+                     const char *text, size_t *kept, size_t *at_end);
+
 /* ---- diagnostics -------------------------------------------------------------------------- */
 
 /* All errors of a load, in the order found; sorted by place when they are printed. */
@@ -153,6 +158,12 @@ void llem__key_place(const struct llem__check *c, const struct llem_value *v, in
                      int *column);
 /* Mark a whole tree as coming from one place; file NULL leaves places as they are. */
 void llem__mark(struct llem_value *v, enum llem_source source, const char *file);
+
+/* ---- other schemas ------------------------------------------------------------------------ */
+
+/* Is the file of another schema of LLenergyMeasure? Then a diagnostic says which and how it is
+ * converted. */
+bool llem__other_schema(struct llem__check *c, const struct llem_value *root, const char *path);
 
 /* ---- layers (docs/configuration.md) -------------------------------------------------------- */
 

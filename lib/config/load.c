@@ -140,6 +140,8 @@ bool llem__file_layer(struct llem__check *c, const struct llem_config_source *so
                       llem__show(c->a, root));
         return false;
     }
+    if (!source->text && llem__other_schema(c, root, path))
+        return false;
     *out = root;
     return true;
 }

@@ -384,6 +384,31 @@ llem_errcode llem_config_from_json(llem_config **out, llem_ctx *ctx, const char 
     return rc < 0 ? rc : llem_config_load_with(out, ctx, schema, &source, settings, count, err);
 }
 
+llem_errcode llem_migrate(char **out, llem_ctx *ctx, const char *path, const char *to,
+                          llem_error *err)
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    struct llem_buf b = LLEM_BUF_INIT(64 << 20);
+    const struct llem_schema *schema;
+    struct llem_value *report = NULL;
+    llem_errcode rc = llem_ctx_schema(ctx, &schema, err);
+    char *text;
+
+    if (rc == LLEM_OK)
+        rc = llem_migrate_with(&report, &a, schema, path, to, err);
+    if (rc == LLEM_OK) {
+        llem_json_dump(&b, report, LLEM_JSON_PRETTY);
+        text = a.oom ? NULL : llem_buf_take(&b);
+        if (text)
+            *out = text;
+        else
+            rc = llem_fail(err, LLEM_ENOMEM, "out of memory for a configuration");
+    }
+    llem_buf_done(&b);
+    llem_arena_done(&a);
+    return rc;
+}
+
 llem_errcode llem_config_schema(char **out, llem_ctx *ctx, llem_error *err)
 {
     struct llem_arena a = LLEM_ARENA_INIT;

@@ -13,6 +13,7 @@ ln -s examples/sample-model my-model
 for name in exp study; do
     sed 's,./sample-model,./my-model,; s/n_prompts: 20/n_prompts: 2/' examples/quickstart.yaml >$name.yaml
 done
+printf 'model: gpt2\nengine: vllm\n' >old.yaml
 printf 'all:\n\ttrue\n' >Makefile
 run llem run $quick -q
 dir=$(cat "$tmp/out")
@@ -29,7 +30,7 @@ serve_hub
 # Blocks and `inline` ones that begin with llem; comments of blocks go.
 sed -nE 's/^    (llem .*)$/\1/p' "$root/README.md" "$root"/docs/*.md >"$tmp/lines"
 cat "$root/README.md" "$root"/docs/*.md | tr '\n' ' ' | grep -oE '`llem [^`]*`' | tr -d '`' >>"$tmp/lines"
-for name in run plan measure show verify fetch config check-engine help; do
+for name in run plan measure show verify fetch config migrate check-engine help; do
     llem help $name | sed -nE '/^Examples:/,$ s/^    (llem .*)$/\1/p'
 done >>"$tmp/lines"
 sed -E 's/ {2,}.*//; s/ +# .*//' "$tmp/lines" | sort -u >"$tmp/commands"
@@ -42,6 +43,7 @@ while read -r line; do
     *--gpus*) skip "exits with 0" "needs two GPUs"; continue ;;
     *" --for") line="$line 30" ;; # the option's name only
     "llem fetch --format=json" | "llem plan --format=json") line="$line CONFIG" ;;
+    "llem migrate FILE") line="llem migrate old.yaml" ;;
     *" STUDY"*) line=$(echo "$line" | sed s/STUDY/study.yaml/) ;;
     *"| jq"*) command -v jq >/dev/null || { skip "exits with 0" "jq is not here"; continue; } ;;
     esac

@@ -46,6 +46,8 @@ measure --for 1 -- true|either --for or a command, not both
 show|which result\?
 show --format=xml x|wants one of table.json.csv.md
 verify|which result\?
+migrate|which file\?
+migrate a.yaml b.yaml|one file at a time: 'b.yaml' is one too many
 config extra|'extra' is one argument too many
 config --format=yaml|wants one of table.json
 experiment|give the directory of one experiment

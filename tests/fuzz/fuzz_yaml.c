@@ -3,7 +3,9 @@
  * Fuzz target: a configuration of any bytes is parsed as YAML and as JSON, checked against the rows
  * of an engine that is itself read from the input's first document, completed and hashed.
  */
+#include <math.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +39,47 @@ static void check(const struct llem_schema *schema, const struct llem_value *tre
     llem_arena_done(&a);
 }
 
+/* As llem_equal, for numbers that are none too. */
+static bool same(const struct llem_value *x, const struct llem_value *y)
+{
+    bool ok = x->kind == y->kind;
+
+    if (ok && x->kind == LLEM_REAL && isnan(x->d))
+        return isnan(y->d);
+    if (!ok || (x->kind != LLEM_LIST && x->kind != LLEM_MAP))
+        return ok && llem_equal(x, y);
+    ok = x->count == y->count;
+    for (size_t i = 0; ok && i < x->count; i++)
+        ok = same(x->items[i], y->items[i]) &&
+             (x->kind == LLEM_LIST || strcmp(x->keys[i], y->keys[i]) == 0);
+    return ok;
+}
+
+/* What is written is read as what was written, and again as the same bytes. */
+static void write_and_read(const struct llem_value *tree, const char *text)
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    struct llem_buf first = LLEM_BUF_INIT(64 << 20), second = LLEM_BUF_INIT(64 << 20);
+    struct llem_value *again = NULL;
+    size_t kept, at_end;
+    llem_error err = { 0 };
+
+    llem__yaml_dump(&first, &a, tree, text, &kept, &at_end);
+    if (!first.failed && first.len < LLEM__YAML_MAX_BYTES) {
+        if (llem_yaml_parse(&a, &again, first.data, first.len, "written", &err) < 0 ||
+            !same(tree, again)) {
+            fprintf(stderr, "%s\n%s\n", err.msg, first.data);
+            abort();
+        }
+        llem__yaml_dump(&second, &a, again, first.data, &kept, &at_end);
+        if (strcmp(first.data, second.data) != 0 && !*text)
+            abort();
+    }
+    llem_buf_done(&first);
+    llem_buf_done(&second);
+    llem_arena_done(&a);
+}
+
 static void as_rows(const struct llem_value *tree)
 {
     struct llem_arena a = LLEM_ARENA_INIT;
@@ -65,6 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct llem_schema *schema = NULL;
     struct llem_engine_rows engine = { .name = "fuzz" };
     llem_error err;
+    char *text = NULL;
 
     if (llem_yaml_parse(&rows_arena, &options, engine_yaml, sizeof(engine_yaml) - 1, "rows", &err) <
             0 ||
@@ -73,24 +117,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     engine.rows = rows;
     if (llem_schema_new(&schema, &engine, 1, &err) < 0)
         goto done;
+    text = memchr(data, '\0', size) ? NULL : malloc(size + 1);
+    if (text) {
+        memcpy(text, data, size);
+        text[size] = '\0';
+    }
     for (int json = 0; json < 2; json++) {
         if (llem__yaml_read(&a, &tree, NULL, (const char *)data, size, "fuzz", json, &err) ==
             LLEM_OK) {
             check(schema, tree);
             as_rows(tree);
+            write_and_read(tree, "");
+            if (text)
+                write_and_read(tree, text);
         }
     }
-    if (size < 4096) {
-        char *text = malloc(size + 1);
-        if (text) {
-            memcpy(text, data, size);
-            text[size] = '\0';
-            (void)llem_yaml_scalar(&a, text);
-            free(text);
-        }
-    }
+    if (size < 4096 && text)
+        (void)llem_yaml_scalar(&a, text);
 
 done:
+    free(text);
     llem_schema_free(schema);
     llem_arena_done(&rows_arena);
     llem_arena_done(&a);

@@ -60,6 +60,16 @@ static llem_errcode run(llem_ctx *ctx, const char *source, llem_error *err)
     }
     if (rc == LLEM_ECONFIG)
         rc = LLEM_OK;
+    if (rc < 0)
+        goto done;
+    free(json);
+    json = NULL;
+    snprintf(path, sizeof(path), "%s/tests/data/migrate/flat.yaml", source);
+    rc = llem_migrate(&json, ctx, path, NULL, err);
+    if (rc == LLEM_OK && !strstr(json, "transformers.dtype: [float16, bfloat16]")) {
+        fprintf(stderr, "another text: %s\n", json);
+        abort();
+    }
 
 done:
     llem_config_free(config);
