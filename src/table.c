@@ -44,7 +44,7 @@ static const struct row {
     { "Peak memory",            "extended_metrics.memory.peak_memory_mb", NULL, ROW_NUMBER, "MiB", 1, ROW_QUIET },
 };
 /* clang-format on */
-enum { N_ROWS = sizeof(rows) / sizeof(rows[0]), ROW_ENERGY = 4, CELL = 192 };
+enum { N_ROWS = sizeof(rows) / sizeof(rows[0]), ROW_ENERGY = 4, CELL = TABLE_CELL };
 
 /* ---- numbers ------------------------------------------------------------------------------ */
 
@@ -72,29 +72,34 @@ static void print_rounded(char *out, size_t size, double value, int decimals)
         snprintf(out, size, "%.0f", round(value / unit) * unit);
 }
 
-static void print_number(char out[CELL], const struct glyphs *g, const struct row *r,
-                         const llem_quantity *q, bool estimate)
+void table_number(char out[CELL], const struct glyphs *g, double value, double low, double high,
+                  const char *unit, bool estimate)
 {
-    double value = q->value * r->scale;
-    double low = q->ci95_lo * r->scale, high = q->ci95_hi * r->scale;
     double half = isfinite(low) && isfinite(high) && high > low ? (high - low) / 2 : NAN;
     bool ranged = isfinite(half), even = ranged && fabs((high + low) / 2 - value) <= 0.1 * half;
     int decimals = decimals_for(value, half);
-    const char *gap = *r->unit ? " " : "";
+    const char *gap = *unit ? " " : "";
     char number[32], first[32], second[32];
 
     print_rounded(number, sizeof(number), value, ranged || decimals > 0 ? decimals : 0);
     print_rounded(first, sizeof(first), even && !estimate ? half : low, decimals);
     print_rounded(second, sizeof(second), high, decimals);
     if (!ranged && value == floor(value) && fabs(value) < 1e15)
-        snprintf(out, CELL, "%s%.0f%s%s", estimate ? "~" : "", value, gap, r->unit);
+        snprintf(out, CELL, "%s%.0f%s%s", estimate ? "~" : "", value, gap, unit);
     else if (!ranged)
-        snprintf(out, CELL, "%s%s%s%s", estimate ? "~" : "", number, gap, r->unit);
+        snprintf(out, CELL, "%s%s%s%s", estimate ? "~" : "", number, gap, unit);
     else if (even && !estimate)
-        snprintf(out, CELL, "%s %s %s%s%s", number, g->plus_minus, first, gap, r->unit);
+        snprintf(out, CELL, "%s %s %s%s%s", number, g->plus_minus, first, gap, unit);
     else
-        snprintf(out, CELL, "%s%s%s%s (%s %s %s)", estimate ? "~" : "", number, gap, r->unit, first,
+        snprintf(out, CELL, "%s%s%s%s (%s %s %s)", estimate ? "~" : "", number, gap, unit, first,
                  g->to, second);
+}
+
+static void print_number(char out[CELL], const struct glyphs *g, const struct row *r,
+                         const llem_quantity *q, bool estimate)
+{
+    table_number(out, g, q->value * r->scale, q->ci95_lo * r->scale, q->ci95_hi * r->scale, r->unit,
+                 estimate);
 }
 
 static void print_si(char *out, double value, const char *unit)
@@ -182,7 +187,7 @@ static enum value_state cell_of(char out[CELL], const struct glyphs *g, const ll
     return state;
 }
 
-static const char *string_at(const llem_result *r, const char *path, const char *otherwise)
+const char *table_string(const llem_result *r, const char *path, const char *otherwise)
 {
     const char *s = NULL;
     int null = 0;
@@ -202,11 +207,11 @@ static const char *last_part(const char *path)
 /* "sample-model, cpu" */
 static void title_of(char *out, size_t size, const llem_result *r)
 {
-    const char *model = string_at(r, "model_name", ""), *engine = string_at(r, "engine", "");
+    const char *model = table_string(r, "model_name", ""), *engine = table_string(r, "engine", "");
     int quick = 0, null = 0;
 
     llem_result_bool(r, "quick", &quick, &null);
-    if (strcmp(string_at(r, "kind", "inference"), "measure") == 0)
+    if (strcmp(table_string(r, "kind", "inference"), "measure") == 0)
         snprintf(out, size, "measure%s", quick ? " (quick)" : "");
     else
         snprintf(out, size, "%s, %s%s", last_part(model), engine, quick ? " (quick)" : "");
@@ -247,7 +252,7 @@ static bool row_shown(const struct grid *grids, size_t count, size_t i)
     return false;
 }
 
-static void pad(FILE *f, const char *s, size_t columns)
+void table_pad(FILE *f, const char *s, size_t columns)
 {
     size_t used = text_columns(s);
 
@@ -268,9 +273,9 @@ static void print_warnings(FILE *f, const struct term *t, const llem_result *r, 
         const char *reason, *text, *hint;
 
         snprintf(path, sizeof(path), "measurement_warnings_detail.%zu.reason", i);
-        reason = string_at(r, path, "");
+        reason = table_string(r, path, "");
         snprintf(path, sizeof(path), "measurement_warnings_detail.%zu.text", i);
-        text = string_at(r, path, llem_reason_sentence(reason));
+        text = table_string(r, path, llem_reason_sentence(reason));
         hint = llem_reason_hint(reason);
         fprintf(f, "  %s%s%s ", t->color.yellow, t->glyphs->warn, t->color.reset);
         text_wrap(f, text ? text : reason, 4, columns);
@@ -286,7 +291,7 @@ static void print_warnings(FILE *f, const struct term *t, const llem_result *r, 
 static void print_footer(FILE *f, const struct term *t, const llem_result *r,
                          const struct grid *grid, size_t columns)
 {
-    const char *source = string_at(r, "energy_source", NULL);
+    const char *source = table_string(r, "energy_source", NULL);
     const char *reason = grid->q[ROW_ENERGY].reason;
     bool estimated = false, plus_minus = false;
     char line[512];
@@ -305,7 +310,7 @@ static void print_footer(FILE *f, const struct term *t, const llem_result *r,
 
                 snprintf(path, sizeof(path), "energy_scope.%zu", i);
                 len += (size_t)snprintf(line + len, sizeof(line) - len, "%s%s", i ? ", " : ": ",
-                                        string_at(r, path, "?"));
+                                        table_string(r, path, "?"));
             }
         if (len < sizeof(line))
             snprintf(line + len, sizeof(line) - len, ".%s%s",
@@ -347,12 +352,12 @@ static void print_table(FILE *f, const struct term *t, const llem_result *const 
                 widths[k] = text_columns(grids[k].cells[i]);
     }
     fprintf(f, "\n  %s", t->color.bold);
-    pad(f, "", count > 1 ? label + 2 : 0);
+    table_pad(f, "", count > 1 ? label + 2 : 0);
     for (size_t k = 0; k < count; k++) {
         char title[CELL];
 
         text_clip(t->glyphs, title, sizeof(title), grids[k].title, CELL - 8);
-        pad(f, title, k + 1 < count ? widths[k] + 2 : 0);
+        table_pad(f, title, k + 1 < count ? widths[k] + 2 : 0);
     }
     fprintf(f, "%s\n\n", t->color.reset);
     for (size_t i = 0; i < N_ROWS; i++) {
@@ -364,12 +369,12 @@ static void print_table(FILE *f, const struct term *t, const llem_result *const 
             fputc('\n', f);
         first = false;
         fputs("  ", f);
-        pad(f, rows[i].label, label + 2);
+        table_pad(f, rows[i].label, label + 2);
         for (size_t k = 0; k < count; k++) {
             bool estimate = grids[k].state[i] == VALUE_ESTIMATED;
 
             fputs(estimate ? t->color.yellow : bold ? t->color.bold : "", f);
-            pad(f, grids[k].cells[i], k + 1 < count ? widths[k] + 2 : 0);
+            table_pad(f, grids[k].cells[i], k + 1 < count ? widths[k] + 2 : 0);
             fputs(estimate || bold ? t->color.reset : "", f);
         }
         fputc('\n', f);
@@ -462,7 +467,7 @@ static void print_csv(FILE *f, const llem_result *const *results, size_t count)
         csv_text(f, llem_result_dir(results[k]));
         for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
             fputc(',', f);
-            csv_text(f, string_at(results[k], paths[i], ""));
+            csv_text(f, table_string(results[k], paths[i], ""));
         }
         for (size_t i = 0; i < N_ROWS; i++) {
             llem_quantity q;

@@ -32,6 +32,21 @@ LLEM_API llem_errcode llem_result_load(llem_result **out, llem_ctx *ctx, const c
                                        llem_error *err);
 LLEM_API void llem_result_free(llem_result *r); /* NULL is allowed */
 
+/*
+ * The result of a study: its directory, or its study_result.json, which is made of what its runs
+ * left where it is missing or older than they are. At any time: what is missing is told in
+ * "summary.missing". Also the directory of a study that the Python original made. The getters below
+ * read it: docs/formats.md, "study_result.json".
+ */
+LLEM_API llem_errcode llem_study_load(llem_result **out, llem_ctx *ctx, const char *path,
+                                      llem_error *err);
+/* 1: llem_study_load() is for it, and not llem_result_load(): the directory of a study of several
+ * runs, or a study_result.json. */
+LLEM_API int llem_is_study(const char *path);
+/* The runs of a study as a table, a row each: format "csv" or "parquet". *out is to free(). */
+LLEM_API llem_errcode llem_study_table(const llem_result *study, const char *format, char **out,
+                                       size_t *len, llem_error *err);
+
 /* The text of result.json; borrowed. */
 LLEM_API const char *llem_result_json(const llem_result *r);
 /* The experiment's directory; borrowed. */

@@ -8,12 +8,14 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "lib/base/ctx.h"
 #include "lib/base/file.h"
 #include "lib/base/json.h"
 #include "lib/result/reasons.h"
 #include "lib/result/result.h"
+#include "lib/result/study.h"
 
 struct llem_result {
     struct llem_arena arena;
@@ -85,16 +87,20 @@ static llem_errcode find_dir(struct llem_arena *a, const char **out, const char 
     return llem_hint(err, LLEM_ENOTFOUND, "name one of its directories, such as '%s'", found);
 }
 
-/* Derive and write what a complete recording without a result lacks. */
-static llem_errcode derive_into(const char *dir, const char *recording, llem_error *err)
+llem_errcode llem_result_derive(const char *dir, llem_error *err)
 {
     struct llem_arena a = LLEM_ARENA_INIT;
+    const char *recording = llem_path_join(&a, dir, "recording");
     struct llem_value *v = NULL;
     struct llem_recording r;
-    llem_errcode rc = llem_recording_open(&r, recording, err);
+    llem_errcode rc = recording
+                          ? llem_recording_open(&r, recording, err)
+                          : llem_fail(err, LLEM_ENOMEM, "out of memory while loading '%s'", dir);
 
-    if (rc != LLEM_OK)
+    if (rc != LLEM_OK) {
+        llem_arena_done(&a);
         return rc;
+    }
     rc = llem_derive(&r, &a, &v, err);
     if (rc == LLEM_OK) {
         rc = llem_result_write(&r, v, dir, err);
@@ -111,7 +117,7 @@ static llem_errcode derive_into(const char *dir, const char *recording, llem_err
 llem_errcode llem_result_load(llem_result **out, llem_ctx *ctx, const char *path, llem_error *err)
 {
     llem_result *r = calloc(1, sizeof(*r));
-    const char *file, *recording;
+    const char *file;
     llem_errcode rc;
 
     if (!r)
@@ -121,13 +127,12 @@ llem_errcode llem_result_load(llem_result **out, llem_ctx *ctx, const char *path
     if (rc != LLEM_OK)
         goto done;
     file = llem_path_join(&r->arena, r->dir, "result.json");
-    recording = llem_path_join(&r->arena, r->dir, "recording");
-    if (!r->dir || !file || !recording) {
+    if (!r->dir || !file) {
         rc = llem_fail(err, LLEM_ENOMEM, "out of memory while loading '%s'", path);
         goto done;
     }
     if (!llem_path_exists(file)) {
-        rc = derive_into(r->dir, recording, err);
+        rc = llem_result_derive(r->dir, err);
         if (rc != LLEM_OK)
             goto done;
     }
@@ -170,6 +175,122 @@ const char *llem_result_json(const llem_result *r)
 const char *llem_result_dir(const llem_result *r)
 {
     return r->dir;
+}
+
+const struct llem_value *llem__result_tree(const llem_result *r)
+{
+    return r->json;
+}
+
+/* ---- studies ------------------------------------------------------------------------------ */
+
+/* When a file was last written; 0 where there is none. */
+static int64_t written_ns(struct llem_arena *a, const char *dir, const char *name)
+{
+    const char *path = llem_path_join(a, dir, name);
+    struct stat st;
+
+    if (!path || stat(path, &st) < 0)
+        return 0;
+    return (int64_t)st.st_mtim.tv_sec * LLEM_NS_PER_S + st.st_mtim.tv_nsec;
+}
+
+/* Is study_result.json younger than what every run left, and the plan? */
+static bool is_current(const char *dir, const struct llem_value *stored)
+{
+    static const char *const files[] = { "result.json", "status.json" };
+    const struct llem_value *runs = llem_get(stored, "runs");
+    struct llem_arena a = LLEM_ARENA_INIT;
+    int64_t at = written_ns(&a, dir, "study_result.json");
+    bool current = written_ns(&a, dir, "plan.json") <= at && runs && runs->kind == LLEM_LIST;
+
+    for (size_t i = 0; current && i < runs->count; i++) {
+        const char *run = llem_path_join(&a, dir, llem_str_at(runs->items[i], "dir", ""));
+
+        for (size_t k = 0; run && k < LLEM_COUNT(files); k++)
+            current = current && written_ns(&a, run, files[k]) <= at;
+    }
+    current = current && !a.oom;
+    llem_arena_done(&a);
+    return current;
+}
+
+static bool is_file_of(const char *path, const char *name)
+{
+    return strcmp(llem_path_basename(path), name) == 0 && !llem_path_is_dir(path);
+}
+
+int llem_is_study(const char *path)
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    struct llem_value *plan = NULL;
+    const char *file = llem_path_join(&a, path, "plan.json");
+    const char *index = llem_path_join(&a, path, "manifest.json");
+    bool is = false;
+
+    if (is_file_of(path, "study_result.json"))
+        is = true;
+    else if (!file || !index || !llem_path_is_dir(path))
+        is = false;
+    else if (!llem_path_exists(file))
+        is = llem_path_exists(index);
+    else if (llem_json_load(&a, &plan, file, SIZE_MAX / 2, NULL) == LLEM_OK &&
+             llem_get(plan, "runs") && llem_get(plan, "runs")->kind == LLEM_LIST)
+        is = llem_get(plan, "runs")->count > 1;
+    llem_arena_done(&a);
+    return is;
+}
+
+llem_errcode llem_study_load(llem_result **out, llem_ctx *ctx, const char *path, llem_error *err)
+{
+    llem_result *r = calloc(1, sizeof(*r));
+    const char *file;
+    llem_errcode rc = LLEM_OK;
+
+    if (!r)
+        return llem_fail(err, LLEM_ENOMEM, "out of memory while loading '%s'", path);
+    llem_buf_init(&r->text, SIZE_MAX / 2);
+    r->dir = is_file_of(path, "study_result.json") ? llem_path_dirname(&r->arena, path)
+                                                   : llem_arena_strdup(&r->arena, path);
+    file = r->dir ? llem_path_join(&r->arena, r->dir, "study_result.json") : NULL;
+    if (!file) {
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory while loading '%s'", path);
+        goto done;
+    }
+    if (!llem_path_is_dir(r->dir)) {
+        llem_fail(err, LLEM_ENOTFOUND, "there is no directory '%s'", r->dir);
+        rc =
+            llem_hint(err, LLEM_ENOTFOUND, "Name the directory that llem printed after the study.");
+        goto done;
+    }
+    if (llem_path_exists(file)) {
+        rc = llem_file_read(&r->text, file, err);
+        if (rc == LLEM_OK &&
+            llem_json_parse(&r->arena, &r->json, r->text.data, r->text.len, file, NULL) ==
+                LLEM_OK &&
+            is_current(r->dir, r->json))
+            goto done;
+        llem_buf_clear(&r->text);
+    }
+    rc = llem_study_assemble(r->dir, &r->arena, &r->json, err);
+    if (rc < 0)
+        goto done;
+    llem_json_dump(&r->text, r->json, LLEM_JSON_PRETTY);
+    llem_buf_addc(&r->text, '\n');
+    if (r->text.failed)
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory while loading '%s'", path);
+    /* Kept for the next time. Where nothing may be written, it is made again then; and nothing of
+     * ours goes into a directory of the original's. */
+    else if (!llem_bool_at(r->json, "original", false) &&
+             llem_file_write(file, r->text.data, r->text.len, NULL) < 0)
+        llem_log(ctx, LLEM_LOG_INFO, "result", "study_result.json could not be written to %s",
+                 r->dir);
+done:
+    if (rc == LLEM_OK)
+        *out = r;
+    else
+        llem_result_free(r);
+    return rc;
 }
 
 /* ---- getters ------------------------------------------------------------------------------ */

@@ -7,6 +7,7 @@
 #define LLEM_RESULT_RESULT_H
 
 #include "lib/result/recording.h"
+#include "llem/result.h"
 
 /* Compute the whole of result.json. The same recording gives the same bytes. */
 llem_errcode llem_derive(const struct llem_recording *r, struct llem_arena *a,
@@ -15,6 +16,8 @@ llem_errcode llem_derive(const struct llem_recording *r, struct llem_arena *a,
  * and environment.json into the experiment's directory. */
 llem_errcode llem_result_write(const struct llem_recording *r, const struct llem_value *result,
                                const char *dir, llem_error *err);
+/* Derive and write what a complete recording without a result lacks. */
+llem_errcode llem_result_derive(const char *experiment_dir, llem_error *err);
 
 /* One number of a result against its recomputation. */
 struct llem_difference {
@@ -26,5 +29,8 @@ struct llem_difference {
 llem_errcode llem_result_verify(const char *experiment_dir, struct llem_arena *a,
                                 struct llem_difference **out, size_t *n_out, size_t *compared,
                                 llem_error *err);
+
+/* The tree of a result that is loaded. */
+const struct llem_value *llem__result_tree(const llem_result *r);
 
 #endif

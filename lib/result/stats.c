@@ -166,3 +166,37 @@ bool llem__fit(struct llem__fit *f, const double *x, const double *y, size_t n, 
     f->terms = terms;
     return true;
 }
+
+/* Abramowitz and Stegun 26.7.3 and 26.7.4, as finite sums in the angle atan(t / sqrt(freedom)). */
+static double within_angle(double angle, size_t freedom)
+{
+    double sine = sin(angle), cosine = cos(angle), term = freedom % 2 ? cosine : 1, sum = 0;
+
+    for (size_t k = freedom % 2 ? 3 : 2; k <= freedom; k += 2) {
+        sum += term;
+        term *= cosine * cosine * (double)(k - 1) / (double)k;
+        if (term < 1e-20)
+            break;
+    }
+    return freedom % 2 ? (angle + sine * sum) * M_2_PI : sine * sum;
+}
+
+double llem__t_within(double t, size_t freedom)
+{
+    return within_angle(atan(fabs(t) / sqrt((double)freedom)), freedom);
+}
+
+double llem__t_95(size_t freedom)
+{
+    double low = 0, high = M_PI_2;
+
+    for (int i = 0; i < 64; i++) {
+        double middle = low + (high - low) / 2;
+
+        if (within_angle(middle, freedom) < 0.95)
+            low = middle;
+        else
+            high = middle;
+    }
+    return tan(high) * sqrt((double)freedom);
+}

@@ -31,4 +31,9 @@ struct llem__fit {
 };
 bool llem__fit(struct llem__fit *f, const double *x, const double *y, size_t n, int terms);
 
+/* Student's t with a whole number of degrees of freedom (1 or more): the probability of lying
+ * within -t .. t, and the t within which 95 % lie. */
+double llem__t_within(double t, size_t freedom);
+double llem__t_95(size_t freedom);
+
 #endif

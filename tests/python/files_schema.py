@@ -19,6 +19,7 @@ import tempfile
 
 import jsonschema
 import referencing
+import studies
 import tap
 
 SOURCE = pathlib.Path(os.environ["LLEM_TEST_SOURCE_DIR"])
@@ -45,6 +46,7 @@ SECTIONS = {
     "machine": ["llem config --format=json"],
     "fetch": ["llem fetch --format=json"],
     "study-plan": ["llem plan --format=json"],
+    "study-result": ["study_result.json"],
 }
 IN_A_STUDY = ["claim", "experiment", "manifest", "plan", "recording", "resolution", "status"]
 IN_A_MEASUREMENT = ["claim", "experiment", "recording", "status"]
@@ -323,11 +325,42 @@ def damaged(name: str, document: dict):
         yield path, broken
 
 
+@functools.cache
+def made_up_study() -> dict:
+    """The result of a study in which a run is missing, one failed and one has no energy."""
+    with tempfile.TemporaryDirectory(prefix="llem-files-") as tmp:
+        root = pathlib.Path(tmp)
+        numbers = {"total_energy_j": 3.0, "total_inference_time_sec": 2.0}
+        runs = {(e, c): studies.result(numbers) for e in (1, 2) for c in (1, 2, 3)}
+        runs[1, 2] = studies.status("failed", 3, "it broke")
+        runs[2, 3] = studies.result({"total_energy_j": None, "tokens.output": 3.0})
+        del runs[2, 1]
+        studies.make(root, [{"a": 1}, {"a": 2}], 3, runs)
+        show = subprocess.run(
+            [BUILD / "llem", "show", root, "--json"],
+            env=environment(root),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert show.stdout == (root / "study_result.json").read_text()
+        return json.loads(show.stdout)
+
+
+def test_the_result_of_a_study_is_as_the_schema_says():
+    document = made_up_study()
+    bad = errors("study-result", document)
+    assert not bad, bad
+    assert not out_of_order(SCHEMAS["study-result"], document)
+    row = SCHEMAS["study-result"]["$defs"]["run"]
+    assert all(list(run) == list(row["properties"]) for run in document["runs"])
+
+
 def test_files_with_a_key_less_or_a_key_more_are_refused():
     for name in SECTIONS:
         if name in ("progress", "machine", "fetch", "study-plan"):
             continue
-        document = completed().named(name)
+        document = made_up_study() if name == "study-result" else completed().named(name)
         count = 0
         for path, broken in damaged(name, document):
             assert errors(name, broken), f"{name} is valid without {path}"
@@ -370,7 +403,10 @@ def test_values_that_cannot_be_are_refused():
 def test_every_key_of_a_schema_stands_in_the_documentation():
     for name, sections in SECTIONS.items():
         assert schema_keys(name), name
-        missing = sorted(schema_keys(name) - written_in(sections))
+        keys = schema_keys(name)
+        endings = "ci95_lo ci95_hi source quality reason".split()
+        parts = {f"{key}_{ending}" for key in keys for ending in endings}
+        missing = sorted(keys - written_in(sections) - (parts if name == "study-result" else set()))
         assert not missing, f"{name}: {missing} not in {sections}"
     assert "no_such_key" not in written_in(["status.json"])
 
