@@ -541,6 +541,7 @@ static llem_errcode write_config(struct llem_batch *batch, const struct llem_rec
 {
     struct llem_arena a = LLEM_ARENA_INIT;
     struct llem_value *o = llem_map(&a), *hashed = llem_map(&a);
+    const struct llem_value *passthrough = llem_at(r->json, "config.passthrough_kwargs");
     struct llem_buf b = LLEM_BUF_INIT(LLEM_RECORDING_MAX_JSON);
     char hex[65];
     llem_errcode rc;
@@ -550,8 +551,9 @@ static llem_errcode write_config(struct llem_batch *batch, const struct llem_rec
     llem_set(&a, hashed, "observed_engine_params", copy_at(&a, r->json, "engine.engine_params"));
     llem_set(&a, hashed, "observed_sampling_params",
              copy_at(&a, r->json, "engine.sampling_params"));
-    llem_set(&a, hashed, "lora", llem_null(&a));
-    llem_set(&a, hashed, "passthrough", llem_map(&a));
+    llem_set(&a, hashed, "lora", copy_at(&a, r->json, "config.lora"));
+    llem_set(&a, hashed, "passthrough",
+             llem_is_null(passthrough) ? llem_map(&a) : llem_copy(&a, passthrough));
     llem_json_dump(&b, hashed, LLEM_JSON_CANON);
     llem_sha256_of(b.data, b.len, hex);
     llem_buf_done(&b);

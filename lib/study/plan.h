@@ -55,6 +55,21 @@ struct llem_value *llem_plan_document(const struct llem_plan *p, const char *con
 /* The pause before a run. */
 double llem_plan_gap_s(const struct llem_plan *p, size_t run);
 
+/* ---- equivalence_groups.json (docs/formats.md) ---- */
+
+/* What is the same before anything runs, as that file says it. */
+struct llem_value *llem_equivalence_groups(const struct llem_plan *p, struct llem_arena *a);
+/* Write it into the study's directory, at the start. */
+llem_errcode llem_equivalence_write(const struct llem_plan *p, const char *dir, llem_error *err);
+/* At the end, or any time: find what ran with the same, by the config.json of the runs in
+ * plan.json, and write it into that file. */
+llem_errcode llem_equivalence_observe(const char *dir, llem_error *err);
+/* The same of documents: configs are those of the plan's runs, n of them, NULL where there is none.
+ * Sets observed_collision_groups of doc. */
+void llem_equivalence_collisions(struct llem_value *doc, const struct llem_value *plan,
+                                 const struct llem_value *const *configs, size_t n,
+                                 struct llem_arena *a);
+
 /* The order of n experiments over cycles (reference, section 3.8), as places 0..n-1, n * cycles of
  * them. order: as in study_execution.experiment_order. */
 void llem_cycle_order(uint32_t *out, const char *order, uint32_t n, uint32_t cycles, int64_t seed);

@@ -42,6 +42,7 @@ SECTIONS = {
     "status": ["status.json"],
     "config": ["config.json"],
     "environment": ["environment.json", "recording.json"],
+    "equivalence_groups": ["equivalence_groups.json"],
     "progress": ["Progress"],
     "machine": ["llem config --format=json"],
     "fetch": ["llem fetch --format=json"],
