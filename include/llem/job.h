@@ -46,15 +46,29 @@ typedef struct llem_event {
 
 typedef void (*llem_progress_fn)(void *user, const llem_event *event);
 
-/* How to run one. Zero-initialise, set size. */
+/* One run of a study, by what it measures. */
+typedef struct llem_run_key {
+    const char *config_hash; /* measurement_config_hash, 16 hex digits */
+    int cycle;               /* from 1 */
+} llem_run_key;
+
+/* How to run an experiment or a study. Zero-initialise, set size. */
 typedef struct llem_run_opts {
     size_t size;
     const char *
         output_dir; /* results go to <output_dir>/study_<UTC>/...; NULL: as configured, ./results */
     int skip_preflight; /* do not ask the engine whether the hardware suffices (its check_hardware);
                            that model, prompts and output directory are there is checked still */
-    int quick;          /* measurement.quick */
-    double timeout_s;   /* of the whole experiment; 0 = as configured (600 s) */
+    int quick;          /* measurement.quick; of a study it is a setting of its plan */
+    double timeout_s;   /* of each experiment; 0 = as configured (600 s) */
+    /* Of a study: */
+    int resume; /* go on with the newest unfinished study of the results directory; one of the same
+                   design before others */
+    const char *resume_dir;   /* go on with this one; wins over resume */
+    int accept_drift;         /* though what is to be measured has changed since */
+    int no_lock;              /* do not lock boards */
+    const llem_run_key *skip; /* runs to leave out; borrowed until the job is freed */
+    size_t n_skip;
 } llem_run_opts;
 
 typedef struct llem_job llem_job;
@@ -70,10 +84,16 @@ LLEM_API llem_errcode llem_job_wait(llem_job *job, double timeout_s, llem_event 
  * thread; not from a signal handler. */
 LLEM_API void llem_job_cancel(llem_job *job);
 /* After LLEM_EVENT_FINISHED: the result (the caller's, llem_result_free()), or why there is none.
- */
+ * Of a job of several runs it is the study's, study_result.json, and there is one however the runs
+ * ended. */
 LLEM_API llem_errcode llem_job_result(llem_job *job, llem_result **out, llem_error *err);
-/* The experiment's directory; "" before it is made. Borrowed. */
+/* How a job of several runs ended: "completed", "failed", "interrupted", "timed_out" or
+ * "circuit_breaker"; after LLEM_EVENT_FINISHED. Static. */
+LLEM_API const char *llem_job_status(llem_job *job);
+/* The experiment's directory, of a job of several runs the study's. Borrowed. */
 LLEM_API const char *llem_job_dir(const llem_job *job);
+/* The study's directory, of a single experiment too. Borrowed. */
+LLEM_API const char *llem_job_study_dir(const llem_job *job);
 /* Cancels what still runs. NULL is allowed. */
 LLEM_API void llem_job_free(llem_job *job);
 

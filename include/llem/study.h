@@ -6,6 +6,7 @@
 #define LLEM_STUDY_H
 
 #include "llem/config.h"
+#include "llem/job.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -25,6 +26,39 @@ LLEM_API llem_errcode llem_plan_study(llem_plan **out, llem_ctx *ctx, const char
 LLEM_API void llem_plan_free(llem_plan *p); /* NULL is allowed */
 /* The plan as JSON, to free(): docs/formats.md, "llem plan --format=json". NULL without memory. */
 LLEM_API char *llem_plan_json(const llem_plan *p);
+/* How many runs it has. */
+LLEM_API size_t llem_plan_runs(const llem_plan *p);
+
+/*
+ * Run a plan: each run in a process of its own, one after the other, with the plan's order, pauses
+ * and limits. The plan is borrowed until llem_job_free(). What the study's directory holds already
+ * (opts->resume) is not run again. LLEM_ESTUDY: no such study, another process runs it, a board is
+ * taken, or it is another study by now (the message is a diff).
+ */
+LLEM_API llem_errcode llem_study_start(llem_job **out, llem_ctx *ctx, const llem_plan *plan,
+                                       const llem_run_opts *opts, llem_error *err);
+/* The plan of a study that was begun, made again of the file and settings that its plan.json names.
+ * dir NULL: the newest unfinished study of the results directory `results` (NULL: as configured);
+ * *found, if not NULL, receives its directory, to free(). */
+LLEM_API llem_errcode llem_plan_resume(llem_plan **out, llem_ctx *ctx, const char *dir,
+                                       const char *results, char **found, llem_error *err);
+
+/* run_study of the seeds. Zero-initialise, set size. Blocks until the study is over. */
+typedef struct llem_study_args {
+    size_t size;
+    const char *config_path; /* or */
+    const llem_plan *plan;
+    llem_run_opts run; /* run.size may be 0 */
+    llem_progress_fn progress;
+    void *progress_user;
+    const llem_setting *settings; /* above the file */
+    size_t n_settings;
+} llem_study_args;
+
+/* *out is study_result.json, the caller's, llem_result_free(). Runs that failed are told there; an
+ * error is what kept the study itself from running. */
+LLEM_API llem_errcode llem_run_study(llem_result **out, llem_ctx *ctx, const llem_study_args *args,
+                                     llem_error *err);
 
 #ifdef __cplusplus
 }

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/value.h"
 #include "llem/ctx.h"
 
 enum llem_slot {
@@ -28,8 +29,10 @@ struct llem_ctx {
     const atomic_int *cancel;       /* of what is measured in it: not 0 = give up; NULL = none */
     const char *program;            /* absolute; NULL if none was found */
     const char *data_dir; /* absolute; NULL if none was found: holds engines/ datasets/ models/ */
-    const char *user_config_path; /* NULL = none */
-    const char *own_python;       /* where nothing names another; NULL = python3 */
+    const char *user_config_path;     /* NULL = none */
+    const struct llem_value *runners; /* of the study that runs in it: engine to how it is started;
+                                         NULL = as the user's configuration says */
+    const char *own_python;           /* where nothing names another; NULL = python3 */
     struct {
         void *data;
         void (*free)(void *data);

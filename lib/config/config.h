@@ -159,8 +159,10 @@ struct llem_sweep {
     const struct llem_schema *schema;
     llem_ctx *ctx;
     struct llem_schema *study_schema;
-    struct llem_value *study;  /* every row of llem_study_rows */
-    struct llem_value *output; /* as in llem_config */
+    struct llem_value *study;    /* every row of llem_study_rows */
+    struct llem_value *output;   /* as in llem_config */
+    struct llem_value *settings; /* what it was loaded with above the file: a list of llem_setting
+                                    as maps */
     const char *path, *dir, *cwd;
     const struct llem__block *blocks;
     size_t n_blocks;
@@ -175,6 +177,13 @@ enum { LLEM_SWEEP_MAX_CELLS = 1000000 };
 llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,
                              const struct llem_schema *schema, const char *path,
                              const llem_setting *settings, size_t count, llem_error *err);
+/* The one cell of a configuration, which is copied. quick: with measurement.quick. */
+llem_errcode llem_sweep_of_config(struct llem_sweep **out, llem_ctx *ctx,
+                                  const struct llem_config *config, bool quick, llem_error *err);
+/* The cell as a configuration in *out, whose arena the caller ends with llem_arena_done(); it
+ * shares nodes with the sweep. The cell must be valid. */
+llem_errcode llem_sweep_config(const struct llem_sweep *s, size_t index, struct llem_config *out,
+                               llem_error *err);
 void llem_sweep_free(struct llem_sweep *s);
 /* The cell's complete tree in the arena, sharing nodes with the sweep and living as long as both.
  * *errors: NULL, or all that is wrong with it, one a line. NULL without memory. */

@@ -856,6 +856,25 @@ static void expand(struct reading *r)
     }
 }
 
+static struct llem_value *settings_list(struct llem_arena *a, const llem_setting *settings,
+                                        size_t count)
+{
+    struct llem_value *list = llem_list(a);
+
+    for (size_t i = 0; i < count; i++) {
+        struct llem_value *v = llem_map(a);
+
+        llem_set(a, v, "path", llem_string(a, settings[i].path));
+        llem_set(a, v, "value", llem_string(a, settings[i].value));
+        llem_set(a, v, "origin", llem_string(a, settings[i].origin));
+        llem_set(a, v, "literal", llem_bool(a, settings[i].literal != 0));
+        llem_set(a, v, "weak", llem_bool(a, settings[i].weak != 0));
+        llem_set(a, v, "axis", llem_bool(a, settings[i].axis != 0));
+        llem_append(a, list, v);
+    }
+    return list;
+}
+
 llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,
                              const struct llem_schema *schema, const char *path,
                              const llem_setting *settings, size_t count, llem_error *err)
@@ -879,6 +898,7 @@ llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,
     s->cwd = llem_arena_strdup(r.a, cwd ? cwd : "/");
     s->path = llem_arena_strdup(r.a, path);
     s->dir = path ? llem__absolute_dir(r.a, s->cwd, path) : NULL;
+    s->settings = settings_list(r.a, settings, count);
 
     rc = llem_variables_check(ctx, err);
     if (rc < 0)
@@ -941,6 +961,60 @@ done:
     else
         *out = s;
     return rc;
+}
+
+llem_errcode llem_sweep_of_config(struct llem_sweep **out, llem_ctx *ctx,
+                                  const struct llem_config *config, bool quick, llem_error *err)
+{
+    struct llem_sweep *s = calloc(1, sizeof(*s));
+    struct llem__block *b;
+    llem_errcode rc;
+
+    if (!s)
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for a study");
+    s->ctx = ctx;
+    s->schema = config->schema;
+    s->path = llem_arena_strdup(&s->arena, config->path);
+    s->dir = llem_arena_strdup(&s->arena, config->dir);
+    s->cwd = llem_arena_strdup(&s->arena, config->cwd);
+    s->output = llem_copy(&s->arena, config->output);
+    s->settings = llem_list(&s->arena);
+    rc = llem__schema_of(&s->study_schema, llem_study_rows, err);
+    b = llem_arena_calloc(&s->arena, 1, sizeof(*b));
+    if (rc == LLEM_OK && b) {
+        s->study = llem__complete(s->study_schema, &s->arena, "", NULL, 0);
+        b->base = llem_copy(&s->arena, config->tree);
+        if (quick)
+            llem_set_at(&s->arena, b->base, "measurement.quick", llem_bool(&s->arena, true));
+        b->count = s->count = s->n_blocks = 1;
+        s->blocks = b;
+    }
+    if (rc == LLEM_OK && s->arena.oom)
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory for a study");
+    if (rc < 0)
+        llem_sweep_free(s);
+    else
+        *out = s;
+    return rc;
+}
+
+llem_errcode llem_sweep_config(const struct llem_sweep *s, size_t index, struct llem_config *out,
+                               llem_error *err)
+{
+    const char *errors;
+
+    memset(out, 0, sizeof(*out));
+    out->schema = s->schema;
+    out->output = s->output;
+    out->path = s->path;
+    out->dir = s->dir;
+    out->cwd = s->cwd;
+    out->tree = (struct llem_value *)(uintptr_t)llem_sweep_cell(s, index, &out->arena, &errors);
+    if (out->tree)
+        llem_config_hash(s->schema, out->tree, out->hash);
+    return out->tree && *out->hash
+               ? LLEM_OK
+               : llem_fail(err, LLEM_ENOMEM, "out of memory for a configuration");
 }
 
 void llem_sweep_free(struct llem_sweep *s)

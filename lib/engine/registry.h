@@ -29,6 +29,11 @@ llem_errcode llem_engines(llem_ctx *ctx, const struct llem_engine_info **out, si
 /* NULL in *out if no engine has that name. */
 llem_errcode llem_engine_find(const struct llem_engine_info **out, llem_ctx *ctx, const char *name,
                               llem_error *err);
+/* The interpreter whose packages the engine needs, NULL where it needs none; runners: those of the
+ * study, or NULL. */
+llem_errcode llem_engine_place(const char **out, llem_ctx *ctx, struct llem_arena *a,
+                               const char *engine, const struct llem_value *runners,
+                               llem_error *err);
 /* The schema of the shared rows and every engine's; owned by the context. */
 llem_errcode llem_ctx_schema(llem_ctx *ctx, const struct llem_schema **out, llem_error *err);
 

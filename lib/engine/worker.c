@@ -29,18 +29,24 @@ static bool is_python(const char *word)
     return strcmp(word, "python") == 0 || strcmp(word, "python3") == 0;
 }
 
-/* `runners.<name>` of the user's configuration: the path of local:PATH, NULL for none. */
-static llem_errcode runner_of(const char **path, llem_ctx *ctx, const char *name, llem_error *err)
+/* `runners.<name>` of the variables, the study or the user's configuration, in this order: the path
+ * of local:PATH, NULL for none. */
+static llem_errcode runner_of(const char **path, llem_ctx *ctx, const struct llem_value *study,
+                              const char *name, llem_error *err)
 {
     static const char local[] = "local:";
-    const struct llem_value *user;
+    const struct llem_value *user, *own, *v;
     const char *runner;
     llem_errcode rc = llem_user_config(ctx, &user, err);
 
     if (rc < 0)
         return rc;
     *path = NULL;
-    runner = llem_str_at(llem_get(user, "runners"), name, "auto");
+    v = llem_get(llem_get(user, "runners"), name);
+    own = study && study->kind == LLEM_MAP ? llem_get(study, name) : NULL;
+    if (!llem_is_null(own) && (!v || v->source != LLEM_FROM_ENVIRONMENT))
+        v = own;
+    runner = v && v->kind == LLEM_STRING ? v->s : "auto";
     if (llem_starts_with(runner, local))
         *path = runner + strlen(local);
     else if (strcmp(runner, "auto") != 0 && strcmp(runner, "local") != 0) {
@@ -66,7 +72,7 @@ llem_errcode llem_worker_command(struct llem_worker_command *out, llem_ctx *ctx,
     const char *shared = llem_ctx_data_path(ctx, a, "engines/worker");
     const char *cache = llem_hub_cache_configured(ctx, a);
     size_t n = 0;
-    llem_errcode rc = runner_of(&told, ctx, info->name, err);
+    llem_errcode rc = runner_of(&told, ctx, ctx->runners, info->name, err);
 
     if (rc < 0)
         return rc;
@@ -98,6 +104,28 @@ llem_errcode llem_worker_command(struct llem_worker_command *out, llem_ctx *ctx,
         env[n++] = llem_arena_printf(a, "HF_HUB_CACHE=%s", cache);
     return a->oom ? llem_fail(err, LLEM_ENOMEM, "out of memory for the command of %s", info->name)
                   : LLEM_OK;
+}
+
+llem_errcode llem_engine_place(const char **out, llem_ctx *ctx, struct llem_arena *a,
+                               const char *engine, const struct llem_value *runners,
+                               llem_error *err)
+{
+    const struct llem_engine_info *info = NULL;
+    const struct llem_value *packages, *command;
+    const char *told;
+    llem_errcode rc = llem_engine_find(&info, ctx, engine, err);
+
+    *out = NULL;
+    if (rc < 0 || !info)
+        return rc;
+    packages = llem_get(info->yaml, "packages");
+    command = llem_get(info->yaml, "command");
+    if (!packages || packages->count == 0 || !command || command->count == 0)
+        return LLEM_OK;
+    rc = runner_of(&told, ctx, runners, engine, err);
+    if (rc == LLEM_OK && is_python(command->items[0]->s))
+        *out = llem_python_of(ctx, a, engine, told, NULL).path;
+    return rc;
 }
 
 llem_errcode llem_worker_usable(llem_ctx *ctx, const struct llem_engine_info *info, llem_error *err)

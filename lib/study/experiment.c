@@ -109,6 +109,8 @@ llem_errcode llem_experiment_main(llem_ctx *ctx, const char *dir, int event_fd,
     llem_event_writer_init(&writer, event_fd);
     rc = load(&a, &experiment, dir, &own);
     if (rc == LLEM_OK)
+        ctx->runners = llem_get(experiment, "runners");
+    if (rc == LLEM_OK)
         rc = find_engine(&m, ctx, llem_str_at(experiment, "config.engine", ""), &own);
     if (rc == LLEM_OK) {
         m.experiment = experiment;
@@ -125,6 +127,7 @@ llem_errcode llem_experiment_main(llem_ctx *ctx, const char *dir, int event_fd,
     mark = llem_ctx_variable(ctx, "LLEM_RUN");
     if (rc < 0 && mark)
         llem_process_sweep(mark, LLEM_SWEEP_MS);
+    ctx->runners = NULL;
     llem_arena_done(&a);
     return rc;
 }

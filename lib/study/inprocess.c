@@ -55,7 +55,9 @@ llem_errcode llem_run_engine(llem_result **out, llem_ctx *ctx, const llem_engine
     struct llem_engine_class class = llem_engine_callbacks;
     struct llem_arena a = LLEM_ARENA_INIT;
     struct llem_value *experiment = NULL;
-    struct llem_study study = { 0 };
+    struct llem_plan *plan = NULL;
+    struct llem_study study;
+    struct llem_cell cell = { 0 };
     struct llem_measurement m;
     llem_engine_run run;
     llem_run_opts opts = { .size = sizeof(opts) };
@@ -68,13 +70,21 @@ llem_errcode llem_run_engine(llem_result **out, llem_ctx *ctx, const llem_engine
     opts.output_dir = run.output_dir;
     opts.skip_preflight = run.skip_preflight;
     o.started_ns = ctx->clock->wall_ns(ctx->clock->self);
-    rc = llem_study_make(&study, ctx, run.config, &opts, err);
+    rc = llem_plan_of_config(&plan, ctx, run.config, false, err);
     if (rc < 0)
         return rc;
+    rc = llem_study_open(&study, ctx, plan, &opts, err);
+    if (rc < 0) {
+        llem_plan_free(plan);
+        return rc;
+    }
+    rc = llem_study_claim(&study, 0, &cell, err);
+    if (rc < 0)
+        goto done;
     class.name = run.engine->name;
     m = (struct llem_measurement){
         .ctx = ctx,
-        .dir = study.cell.dir,
+        .dir = cell.dir,
         .engine = &class,
         .engine_user = run.engine,
         .cancel = run.cancel ? (const atomic_int *)(uintptr_t)run.cancel : &never,
@@ -82,7 +92,7 @@ llem_errcode llem_run_engine(llem_result **out, llem_ctx *ctx, const llem_engine
         .idle = on_idle,
         .event_user = &run,
     };
-    rc = llem_json_load(&a, &experiment, llem_path_join(&a, study.cell.dir, "experiment.json"),
+    rc = llem_json_load(&a, &experiment, llem_path_join(&a, cell.dir, "experiment.json"),
                         EXPERIMENT_MAX, &own);
     m.experiment = experiment;
     if (rc == LLEM_OK)
@@ -94,8 +104,9 @@ llem_errcode llem_run_engine(llem_result **out, llem_ctx *ctx, const llem_engine
     }
     o.finished_ns = ctx->clock->wall_ns(ctx->clock->self);
     if (rc == LLEM_OK)
-        rc = llem_result_load(&result, ctx, study.cell.dir, &own);
-    if (llem_study_finish(&study, &o, result, rc < 0 ? NULL : &own) < 0 && rc == LLEM_OK)
+        rc = llem_result_load(&result, ctx, cell.dir, &own);
+    if (llem_study_finish(&study, 0, cell.dir, &o, result, rc < 0 ? NULL : &own) < 0 &&
+        rc == LLEM_OK)
         rc = own.code;
     if (rc == LLEM_OK)
         *out = result;
@@ -103,7 +114,11 @@ llem_errcode llem_run_engine(llem_result **out, llem_ctx *ctx, const llem_engine
         llem_result_free(result);
     if (rc < 0 && err)
         *err = own;
-    llem_study_done(&study);
+    llem_study_end(&study, llem_study_status(&study), NULL);
+done:
+    llem_cell_done(&cell);
+    llem_study_close(&study);
+    llem_plan_free(plan);
     llem_arena_done(&a);
     return rc;
 }

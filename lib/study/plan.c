@@ -5,6 +5,7 @@
  */
 #include "lib/study/plan.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -237,19 +238,19 @@ static void add_pauses(struct llem_plan *p)
         gap_s(p, "study_execution.experiment_gap_seconds", "execution.experiment_gap_seconds");
     p->cycle_gap_s = gap_s(p, "study_execution.cycle_gap_seconds", "execution.cycle_gap_seconds");
     for (size_t i = 1; i < p->n_runs; i++)
-        p->pauses_s += llem_plan_gap_s(p, i);
+        p->pauses_s += llem_plan_gap_s(p, i - 1, i);
 }
 
-double llem_plan_gap_s(const struct llem_plan *p, size_t run)
+double llem_plan_gap_s(const struct llem_plan *p, size_t before, size_t run)
 {
     bool sequential =
         strcmp(llem_str_at(p->sweep->study, "study_execution.experiment_order", "sequential"),
                "sequential") == 0;
 
-    if (run == 0)
-        return 0;
-    return !sequential && p->runs[run].cycle != p->runs[run - 1].cycle ? p->cycle_gap_s
-                                                                       : p->experiment_gap_s;
+    /* Where both fall together, the longer one is waited. */
+    if (!sequential && p->runs[run].cycle != p->runs[before].cycle)
+        return fmax(p->cycle_gap_s, p->experiment_gap_s);
+    return p->experiment_gap_s;
 }
 
 /* ---- decoding ------------------------------------------------------------------------------- */
@@ -389,6 +390,78 @@ llem_errcode llem_plan_study(llem_plan **out, llem_ctx *ctx, const char *path,
     return rc < 0 ? rc : llem_plan_make(out, sweep, err);
 }
 
+llem_errcode llem_plan_of_config(struct llem_plan **out, llem_ctx *ctx,
+                                 const struct llem_config *config, bool quick, llem_error *err)
+{
+    struct llem_sweep *sweep;
+    llem_errcode rc = llem_sweep_of_config(&sweep, ctx, config, quick, err);
+
+    return rc < 0 ? rc : llem_plan_make(out, sweep, err);
+}
+
+/* The settings as they were given, in the arena. */
+static llem_setting *settings_of(const struct llem_value *list, struct llem_arena *a, size_t *count)
+{
+    llem_setting *out;
+
+    *count = list && list->kind == LLEM_LIST ? list->count : 0;
+    out = llem_arena_calloc(a, *count + 1, sizeof(*out));
+    for (size_t i = 0; out && i < *count; i++) {
+        const struct llem_value *v = list->items[i];
+
+        out[i] = (llem_setting){ .path = llem_str_at(v, "path", ""),
+                                 .value = llem_str_at(v, "value", ""),
+                                 .origin = llem_str_at(v, "origin", NULL),
+                                 .literal = llem_bool_at(v, "literal", false),
+                                 .weak = llem_bool_at(v, "weak", false),
+                                 .axis = llem_bool_at(v, "axis", false) };
+    }
+    return out;
+}
+
+llem_errcode llem_plan_resume(llem_plan **out, llem_ctx *ctx, const char *dir, const char *results,
+                              char **found, llem_error *err)
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    const struct llem_value *user = NULL, *source;
+    struct llem_value *plan = NULL;
+    llem_setting *settings;
+    const char *path;
+    size_t count;
+    llem_errcode rc = LLEM_OK;
+
+    if (!dir && !results && (rc = llem_user_config(ctx, &user, err)) == LLEM_OK)
+        results = llem_str_at(user, "output.results_dir", "./results");
+    if (rc == LLEM_OK && !dir) {
+        dir = llem_study_newest(&a, results, NULL, err);
+        rc = dir ? LLEM_OK : LLEM_ESTUDY;
+    }
+    if (rc == LLEM_OK) {
+        path = llem_path_join(&a, dir, "plan.json");
+        rc = llem_json_load(&a, &plan, path ? path : "", 1 << 30, err);
+        if (rc < 0) {
+            llem_hint(err, rc, "A study's directory holds plan.json.");
+            rc = LLEM_ESTUDY;
+        }
+    }
+    source = llem_get(plan, "source");
+    if (rc == LLEM_OK && !source)
+        rc = llem_fail(err, LLEM_ESTUDY, "'%s/plan.json' does not say what it was made of", dir);
+    settings = settings_of(llem_get(source, "settings"), &a, &count);
+    if (rc == LLEM_OK && a.oom)
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory for a plan");
+    if (err && rc < 0)
+        err->code = rc;
+    if (rc == LLEM_OK)
+        rc = llem_plan_study(out, ctx, llem_str_at(source, "path", NULL), settings, count, err);
+    if (rc == LLEM_OK && found && !(*found = strdup(dir))) {
+        llem_plan_free(*out);
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory for a plan");
+    }
+    llem_arena_done(&a);
+    return rc;
+}
+
 /* ---- as JSON -------------------------------------------------------------------------------- */
 
 char *llem_plan_run_dir(const struct llem_plan *p, size_t run, struct llem_arena *a)
@@ -444,7 +517,7 @@ struct llem_value *llem_plan_document(const struct llem_plan *p, const char *con
     struct llem_value *v = llem_map(a), *experiments = llem_list(a), *skipped = llem_list(a);
     struct llem_value *runs = llem_list(a);
 
-    llem_set(a, v, "version", llem_int(a, 2));
+    llem_set(a, v, "version", llem_int(a, LLEM_PLAN_VERSION));
     llem_set(a, v, "study_name", llem_copy(a, llem_get(p->sweep->output, "study_name")));
     llem_set(a, v, "study_design_hash", llem_string(a, p->design_hash));
     llem_set(a, v, "execution", llem_copy(a, llem_get(p->sweep->study, "study_execution")));
@@ -488,6 +561,11 @@ struct llem_value *llem_plan_document(const struct llem_plan *p, const char *con
     llem_set(a, v, "skipped", skipped);
     llem_set(a, v, "runs", runs);
     return v;
+}
+
+size_t llem_plan_runs(const llem_plan *p)
+{
+    return p->n_runs;
 }
 
 char *llem_plan_json(const llem_plan *p)

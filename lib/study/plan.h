@@ -9,6 +9,8 @@
 #include "lib/config/config.h"
 #include "llem/study.h"
 
+enum { LLEM_PLAN_VERSION = 2 }; /* of its document */
+
 /* One declared experiment, by its number in the sweep. */
 struct llem_planned {
     const char *errors; /* NULL: valid */
@@ -46,14 +48,17 @@ struct llem_plan {
  * the first reasons. */
 llem_errcode llem_plan_make(struct llem_plan **out, struct llem_sweep *sweep, llem_error *err);
 
+/* Of one run of a configuration, which is copied. quick: with measurement.quick. */
+llem_errcode llem_plan_of_config(struct llem_plan **out, llem_ctx *ctx,
+                                 const struct llem_config *config, bool quick, llem_error *err);
 /* The name of a run's directory in the study's, in the arena; NULL without memory. */
 char *llem_plan_run_dir(const struct llem_plan *p, size_t run, struct llem_arena *a);
 /* docs/formats.md, "llem plan --format=json". dirs: the runs' directories where they are not those
  * of llem_plan_run_dir(), else NULL. */
 struct llem_value *llem_plan_document(const struct llem_plan *p, const char *const *dirs,
                                       struct llem_arena *a);
-/* The pause before a run. */
-double llem_plan_gap_s(const struct llem_plan *p, size_t run);
+/* The pause between a run and the one that ran before it. */
+double llem_plan_gap_s(const struct llem_plan *p, size_t before, size_t run);
 
 /* ---- equivalence_groups.json (docs/formats.md) ---- */
 

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,6 +20,9 @@
 
 enum { POLL_MS = 500 };
 
+/* What may run out. */
+enum limit { LIMIT_NONE, LIMIT_TIME, LIMIT_LOAD, LIMIT_SILENCE, LIMIT_STUDY };
+
 /* One run, while it goes on. */
 struct run {
     const struct llem_runner *r;
@@ -26,10 +30,14 @@ struct run {
     struct llem_lines events;
     struct llem_tail log;
     int log_fd;
-    char step[32];      /* the running step */
-    llem_error failure; /* what the harness said; code LLEM_OK = nothing */
-    int64_t term_ns;    /* when SIGTERM was sent; 0 = not */
-    bool killed, timed_out;
+    char step[32];             /* the running step */
+    llem_error failure;        /* what the harness said; code LLEM_OK = nothing */
+    int64_t term_ns;           /* when SIGTERM was sent; 0 = not */
+    int64_t looked_ns;         /* when time was last counted */
+    int64_t spent_ns, load_ns; /* so far; of loading apart */
+    int64_t heard_ns;          /* when it last said something */
+    enum limit limit;          /* what ended it */
+    bool killed;
 };
 
 static int64_t now_ns(void)
@@ -50,6 +58,8 @@ static void take_line(struct run *run, const char *line, size_t len)
             snprintf(run->step, sizeof(run->step), "%s", e.step);
         else if (e.type == LLEM_EVENT_STEP_DONE || e.type == LLEM_EVENT_STEP_SKIP)
             run->step[0] = 0;
+        e.run = run->r->run;
+        e.n_runs = run->r->n_runs;
         if (e.type != LLEM_EVENT_STARTED) /* said already */
             llem_event_queue_push(run->r->events, &e);
         break;
@@ -65,8 +75,10 @@ static void take_events(struct run *run)
     size_t len;
     char *line;
 
-    while (llem_lines_next(&run->events, &line, &len))
+    while (llem_lines_next(&run->events, &line, &len)) {
+        run->heard_ns = now_ns();
         take_line(run, line, len);
+    }
 }
 
 /* Read what is there of standard error. */
@@ -79,6 +91,7 @@ static void drain_log(struct run *run)
         ssize_t n = read(*fd, data, sizeof(data));
 
         if (n > 0) {
+            run->heard_ns = now_ns();
             llem_tail_add(&run->log, run->log_fd, data, (size_t)n);
         } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
             close(*fd);
@@ -128,29 +141,77 @@ static llem_errcode start(struct run *run, llem_error *err)
     return rc;
 }
 
+/* Fetching and loading a model take as long as they take, and say little. */
+static bool is_loading(const struct run *run)
+{
+    return strcmp(run->step, "model") == 0 || strcmp(run->step, "prompts") == 0;
+}
+
+static bool is_over(int64_t ns, double limit_s)
+{
+    return limit_s > 0 && (double)ns >= limit_s * (double)LLEM_NS_PER_S;
+}
+
+/* Count the time since the last look, and see what has run out. */
+static enum limit look(struct run *run)
+{
+    const struct llem_runner *r = run->r;
+    int64_t now = now_ns(), passed = now - run->looked_ns;
+
+    run->looked_ns = now;
+    if (is_loading(run))
+        run->load_ns += passed;
+    else
+        run->spent_ns += passed;
+    if (r->deadline_ns && now >= r->deadline_ns)
+        return LIMIT_STUDY;
+    if (is_over(run->spent_ns, r->timeout_s))
+        return LIMIT_TIME;
+    if (is_loading(run) && is_over(run->load_ns, r->load_timeout_s))
+        return LIMIT_LOAD;
+    if (!is_loading(run) && is_over(now - run->heard_ns, r->silence_s))
+        return LIMIT_SILENCE;
+    return LIMIT_NONE;
+}
+
 /* SIGTERM once, SIGKILL when the grace is over or a second cancel came. */
-static void press(struct run *run, int64_t deadline_ns)
+static void press(struct run *run)
 {
     int cancels = atomic_load(run->r->cancels);
-    int64_t now = now_ns();
+    enum limit limit = look(run);
 
-    if (!run->term_ns && (cancels > 0 || now >= deadline_ns)) {
-        run->timed_out = cancels == 0;
-        run->term_ns = now;
+    if (!run->term_ns && (cancels > 0 || limit)) {
+        run->limit = cancels == 0 ? limit : LIMIT_NONE;
+        run->term_ns = run->looked_ns;
         llem_process_signal(&run->process, SIGTERM);
     }
     if (run->term_ns && !run->killed &&
-        (cancels > 1 || now - run->term_ns >= LLEM_GRACE_MS * INT64_C(1000000))) {
+        (cancels > 1 || run->looked_ns - run->term_ns >= LLEM_GRACE_MS * INT64_C(1000000))) {
         run->killed = true;
         llem_process_signal(&run->process, SIGKILL);
     }
 }
 
+/* How long nothing can run out. */
+static int patience_ms(const struct run *run)
+{
+    const struct llem_runner *r = run->r;
+    double left_s = POLL_MS / 1e3;
+
+    if (run->term_ns)
+        return POLL_MS;
+    if (!is_loading(run) && r->timeout_s > 0)
+        left_s = fmin(left_s, r->timeout_s - (double)run->spent_ns / 1e9);
+    if (r->deadline_ns)
+        left_s = fmin(left_s, (double)(r->deadline_ns - run->looked_ns) / 1e9);
+    return left_s > 0 ? (int)(left_s * 1e3) + 1 : 0;
+}
+
 static void follow(struct run *run)
 {
-    int64_t deadline_ns = now_ns() + (int64_t)(run->r->timeout_s * (double)LLEM_NS_PER_S);
     struct llem_process *p = &run->process;
 
+    run->looked_ns = run->heard_ns = now_ns();
     while (!llem_process_poll(p)) {
         struct pollfd fds[] = {
             { .fd = run->events.ended ? -1 : p->out, .events = POLLIN },
@@ -158,11 +219,8 @@ static void follow(struct run *run)
             { .fd = p->pidfd, .events = POLLIN },
             { .fd = run->r->wake_fd, .events = POLLIN },
         };
-        int64_t left_ms = (deadline_ns - now_ns()) / 1000000 + 1;
 
-        if (left_ms > POLL_MS || run->term_ns)
-            left_ms = POLL_MS;
-        poll(fds, LLEM_COUNT(fds), left_ms > 0 ? (int)left_ms : 0);
+        poll(fds, LLEM_COUNT(fds), patience_ms(run));
         take_events(run);
         if (fds[1].revents)
             drain_log(run);
@@ -172,7 +230,7 @@ static void follow(struct run *run)
 
             (void)n;
         }
-        press(run, deadline_ns);
+        press(run);
     }
     /* Whatever it left behind goes first: it may hold the pipes open. */
     llem_process_sweep_after(p, LLEM_SWEEP_MS);
@@ -192,8 +250,7 @@ static bool exists_in(const char *dir, const char *name)
     return exists;
 }
 
-/* A complete recording without a result: the harness died between the two. */
-static bool derive(const char *dir)
+bool llem_study_derive(const char *dir)
 {
     struct llem_recording recording;
     struct llem_arena a = LLEM_ARENA_INIT;
@@ -219,6 +276,42 @@ static void say_where(llem_error *err, const struct run *run)
         snprintf(err->msg + len, sizeof(err->msg) - len, " in the step '%s'", run->step);
 }
 
+/* A sentence for each limit, and what raises it. */
+static void say_limit(struct run *run, llem_error *err)
+{
+    const struct llem_runner *r = run->r;
+    const char *row = NULL, *first = "";
+
+    switch (run->limit) {
+    case LIMIT_NONE:
+        return;
+    case LIMIT_TIME:
+        llem_fail(err, LLEM_ETIMEOUT, "the experiment was ended after %g s", r->timeout_s);
+        first = "Use fewer prompts or shorter sequences, or raise";
+        row = "experiment_timeout_seconds";
+        break;
+    case LIMIT_LOAD:
+        llem_fail(err, LLEM_ETIMEOUT, "loading was given up after %g s", r->load_timeout_s);
+        first = "Fetch the model first with 'llem fetch', or raise";
+        row = "load_timeout_seconds";
+        break;
+    case LIMIT_SILENCE:
+        llem_fail(err, LLEM_ETIMEOUT,
+                  "the experiment was ended, because it had said nothing for %g s", r->silence_s);
+        first = "If it was at work, raise";
+        row = "stdout_silence_timeout_seconds";
+        break;
+    case LIMIT_STUDY:
+        llem_fail(err, LLEM_ETIMEOUT, "the time of the study was over before the experiment's end");
+        break;
+    }
+    say_where(err, run);
+    if (row)
+        llem_hint(err, LLEM_ETIMEOUT, "%s study_execution.%s.", first, row);
+    else
+        llem_hint(err, LLEM_ETIMEOUT, "Go on with --resume.");
+}
+
 static void classify(struct run *run, struct llem_outcome *out)
 {
     int status = run->process.wstatus, cancels = atomic_load(run->r->cancels);
@@ -228,18 +321,16 @@ static void classify(struct run *run, struct llem_outcome *out)
     out->wstatus = status;
     llem_process_describe(how, sizeof(how), status);
     /* Nobody finishes an experiment by failing: a result that is there was earned. */
-    if (exists_in(run->r->dir, "result.json") || (!run->failure.code && derive(run->r->dir))) {
+    if (exists_in(run->r->dir, "result.json") ||
+        (!run->failure.code && llem_study_derive(run->r->dir))) {
         out->state = LLEM_STATE_COMPLETED;
     } else if (cancels > 0) {
         out->state = LLEM_STATE_INTERRUPTED;
         llem_fail(&out->err, LLEM_ECANCELED, "the experiment was interrupted");
         say_where(&out->err, run);
-    } else if (run->timed_out) {
+    } else if (run->limit) {
         out->state = LLEM_STATE_TIMEOUT;
-        llem_fail(&out->err, LLEM_ETIMEOUT, "the experiment was ended after %g s",
-                  run->r->timeout_s);
-        say_where(&out->err, run);
-        llem_hint(&out->err, LLEM_ETIMEOUT, "Use fewer prompts or shorter sequences.");
+        say_limit(run, &out->err);
     } else if (run->failure.code < 0) {
         out->state = LLEM_STATE_FAILED;
         out->err = run->failure;

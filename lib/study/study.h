@@ -13,6 +13,7 @@
 #include "lib/base/ctx.h"
 #include "lib/base/process.h"
 #include "lib/base/value.h"
+#include "lib/study/plan.h"
 #include "llem/job.h"
 
 /* ---- events ------------------------------------------------------------------------------- */
@@ -69,9 +70,11 @@ void llem_event_writer_done(struct llem_event_writer *w, int timeout_ms);
 
 /* ---- directories and their files ---------------------------------------------------------- */
 
-/* How an experiment ended, for status.json and manifest.json. */
+/* How far a run is; those from COMPLETED on are told by status.json, the others by the manifest
+ * alone. */
 enum llem_state {
-    LLEM_STATE_RUNNING, /* only in the manifest */
+    LLEM_STATE_PENDING,
+    LLEM_STATE_RUNNING,
     LLEM_STATE_COMPLETED,
     LLEM_STATE_FAILED,
     LLEM_STATE_TIMEOUT,
@@ -89,35 +92,86 @@ struct llem_outcome {
     size_t log_tail_len;
 };
 
-/* One experiment of a study. */
-struct llem_cell {
-    int index, cycle; /* from 1 */
-    char *name, *dir; /* the directory's name and path */
-    char *experiment_id, *summary;
-    char mark[33]; /* LLEM_RUN of its processes */
-    char hash[17], resolved_hash[65];
-    struct llem_value *manifest; /* its entry */
+enum llem_run_number {
+    LLEM_RUN_INFERENCE_S,
+    LLEM_RUN_ENERGY_J,
+    LLEM_RUN_ADJUSTED_J,
+    LLEM_RUN_TOKENS_PER_S,
+    LLEM_RUN_MJ_PER_TOKEN,
+    LLEM_RUN_NUMBERS
 };
 
-/* A study's directory. Everything lives in its arena. */
+/* One run of a study. */
+struct llem_run {
+    const char *name;             /* its directory in the study's */
+    const char *summary;          /* what it measures, for people */
+    const char *reason, *message; /* why it did not complete; NULL = nothing to say */
+    enum llem_state state;
+    int64_t started_ns, finished_ns;  /* wall clock; 0 = not yet */
+    double numbers[LLEM_RUN_NUMBERS]; /* NaN = not known */
+};
+
+/*
+ * A study's directory, and what is in it. One process at a time has it open: the directory is
+ * locked. Not for several threads.
+ */
 struct llem_study {
     struct llem_arena arena;
-    const struct llem_clock *clock;
-    char *dir, *name; /* path, and the directory's name: the study's id */
-    char design_hash[17];
-    struct llem_value *manifest;
-    struct llem_cell cell; /* a study of one */
+    llem_ctx *ctx;
+    const struct llem_plan *plan; /* borrowed */
+    char *dir;
+    const char *name;      /* the directory's: the study's id */
+    struct llem_run *runs; /* plan->n_runs, in the plan's order */
+    const char *status, *started;
+    int64_t started_ns, finished_ns;       /* wall clock, of this process's part of it */
+    int64_t manifest_ns, manifest_cost_ns; /* when it was last written, and how long that took */
+    bool skip_preflight;
+    int lock_fd;
 };
 
-/* Make <results>/study_<UTC>/ with plan.json and manifest.json, and the experiment's directory with
- * claim.json, experiment.json and _resolution.json. On failure nothing of it is left. */
-llem_errcode llem_study_make(struct llem_study *s, llem_ctx *ctx, const llem_config *config,
+/* Make <results>/<name or study>_<UTC>/ with plan.json and manifest.json, of which nothing is left
+ * on failure; or open one that was begun, see what of it is done, and refuse if it is another one
+ * by now. */
+llem_errcode llem_study_open(struct llem_study *s, llem_ctx *ctx, const struct llem_plan *plan,
                              const llem_run_opts *opts, llem_error *err);
-void llem_study_done(struct llem_study *s);
-/* Write status.json, then the manifest, with figures of `result` where it is not NULL. Tries both
- * whatever fails first. */
-llem_errcode llem_study_finish(struct llem_study *s, const struct llem_outcome *o,
-                               const llem_result *result, llem_error *err);
+/* How it has ended, as far as its runs tell: completed, failed or interrupted. Static. */
+const char *llem_study_status(const struct llem_study *s);
+/* Say in the manifest how it ended: completed, failed, interrupted, timed_out, circuit_breaker. */
+llem_errcode llem_study_end(struct llem_study *s, const char *status, llem_error *err);
+void llem_study_close(struct llem_study *s);
+size_t llem_study_count(const struct llem_study *s, enum llem_state state);
+/* why: kept as it is. */
+void llem_study_skip(struct llem_study *s, size_t run, const char *why);
+
+/* A run that this process has claimed. */
+struct llem_cell {
+    struct llem_arena arena;
+    char *dir, *experiment_id;
+    char mark[33]; /* LLEM_RUN of its processes */
+};
+/* Make the run's directory with claim.json, experiment.json and _resolution.json; what is left of
+ * an earlier try is ended, and moved into attempts/. Where that try was complete after all, the
+ * run's state is COMPLETED and nothing was claimed. LLEM_ESTUDY: somebody else has it. In either
+ * case end with llem_cell_done(). */
+llem_errcode llem_study_claim(struct llem_study *s, size_t run, struct llem_cell *cell,
+                              llem_error *err);
+void llem_cell_done(struct llem_cell *cell);
+/* Write the run's status.json, then the manifest, with figures of `result` where it is not NULL.
+ * Tries both whatever fails first. */
+llem_errcode llem_study_finish(struct llem_study *s, size_t run, const char *dir,
+                               const struct llem_outcome *o, const llem_result *result,
+                               llem_error *err);
+/* A complete recording without a result: the harness died between the two. True if there is a
+ * result now. */
+bool llem_study_derive(const char *dir);
+
+/* Where results go: told, or configured, or ./results. */
+const char *llem_results_dir(struct llem_arena *a, const struct llem_config *config,
+                             const char *told);
+/* The newest study in `results` that is unfinished and that nobody runs; one of this design
+ * (NULL = any) before others. NULL with LLEM_ESTUDY if there is none. */
+char *llem_study_newest(struct llem_arena *a, const char *results, const char *design_hash,
+                        llem_error *err);
 
 /* Last component of a model's name, made a safe file name. */
 void llem_slug(char *out, size_t size, const char *text);
@@ -132,6 +186,11 @@ struct llem_value *llem_site(struct llem_arena *a, llem_ctx *ctx);
 struct llem_value *llem_claim(struct llem_arena *a, const char *mark, int64_t wall_ns);
 /* The LLEM_ variables in force, name to value. */
 struct llem_value *llem_variables_to_record(llem_ctx *ctx, struct llem_arena *a);
+/* Field 22 of /proc/<pid>/stat, which with the boot id tells a process from a later one of the same
+ * number; -1 = there is no such process. */
+int64_t llem_process_start_ticks(pid_t pid);
+/* Text of unknown origin as valid UTF-8. */
+char *llem_safe_text(struct llem_arena *a, const char *s, size_t len);
 llem_errcode llem_status_write(const char *dir, const struct llem_outcome *o, llem_error *err);
 
 /* ---- the runner --------------------------------------------------------------------------- */
@@ -140,7 +199,6 @@ enum {
     LLEM_GRACE_MS = 10000,   /* from SIGTERM to SIGKILL */
     LLEM_SWEEP_MS = 2000,    /* the same for processes that the harness left behind */
     LLEM_LINE_MAX = 1 << 20, /* of an event */
-    LLEM_EXPERIMENT_TIMEOUT_S = 600,
 };
 
 /* What a runner needs; borrowed while it runs. */
@@ -148,7 +206,11 @@ struct llem_runner {
     const char *program, *data_dir, *dir, *mark;
     const char *own_python; /* of the context; NULL = as the environment says */
     int log_level;          /* of the harness: enum llem_log_level; -1 = as the environment says */
-    double timeout_s;
+    int run, n_runs;        /* for its events */
+    double timeout_s;       /* without the time in which a model is fetched and loaded */
+    double load_timeout_s;  /* of that */
+    double silence_s;       /* longest time without a word, outside loading; 0 = no limit */
+    int64_t deadline_ns;    /* of the whole study, monotonic; 0 = none */
     const atomic_int *cancels; /* 1: end gently, 2: at once */
     int wake_fd;               /* readable when *cancels changed */
     struct llem_event_queue *events;
@@ -157,5 +219,23 @@ struct llem_runner {
  * of the outcome is to free() by the caller. Runs in the calling thread, which must stay until it
  * returns. */
 void llem_runner_run(const struct llem_runner *r, struct llem_outcome *out, char **log_tail);
+
+/* ---- the loop over runs ------------------------------------------------------------------- */
+
+/* Ends a study in which everything fails. After as many failures in a row as it allows it waits for
+ * one more try, whose failure ends the study; one that allows a single failure does not wait. */
+struct llem_breaker {
+    int64_t allowed; /* 0 = any number */
+    int64_t failures;
+    bool trying; /* the next one decides */
+};
+enum llem_verdict { LLEM_GO_ON, LLEM_COOL_DOWN, LLEM_GIVE_UP };
+enum llem_verdict llem_breaker_take(struct llem_breaker *b, bool failed);
+
+/* Runs what of the study is to be run, each with `runner`, of which dir, mark and the numbers are
+ * filled in. Returns the study's status, as llem_study_end() takes it. *last (may be NULL): how the
+ * last run ended, and *result (may be NULL) what came of it. */
+const char *llem_study_loop(struct llem_study *s, struct llem_runner *runner,
+                            struct llem_outcome *last, llem_result **result);
 
 #endif

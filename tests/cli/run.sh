@@ -21,7 +21,7 @@ for file in claim.json experiment.json _resolution.json status.json worker.log r
 done
 check "nothing else is left" sh -c "! find results -name '.*' -mindepth 1 | grep -q ."
 json_is "$dir/status.json" "d['state'], d['reason'], d['exit']" "('completed', None, {'code': 0, 'signal': None})"
-json_is "$dir/../plan.json" "d['version'], len(d['cells']), d['cells'][0]['dir'] in '$dir'" "(1, 1, True)"
+json_is "$dir/../plan.json" "d['version'], len(d['runs']), d['runs'][0]['dir'] in '$dir'" "(2, 1, True)"
 json_is "$dir/../manifest.json" "d['schema_version'], d['status'], d['completed'], d['pending']" "('2.0', 'completed', 1, 0)"
 json_is "$dir/../manifest.json" "d['experiments'][0]['status'], d['experiments'][0]['result_file'] == d['experiments'][0]['log_file'].replace('worker.log', 'result.json')" "('completed', True)"
 json_is "$dir/../manifest.json" "d['experiments'][0]['inference_seconds'] < d['experiments'][0]['elapsed_seconds']" True

@@ -36,7 +36,7 @@ REGISTRY = referencing.Registry().with_resources(
 SECTIONS = {
     "experiment": ["experiment.json", "_resolution.json"],
     "resolution": ["_resolution.json"],
-    "plan": ["plan.json", "experiment.json"],
+    "plan": ["plan.json", "llem plan --format=json", "experiment.json"],
     "manifest": ["manifest.json"],
     "claim": ["claim.json"],
     "status": ["status.json"],
@@ -46,7 +46,6 @@ SECTIONS = {
     "progress": ["Progress"],
     "machine": ["llem config --format=json"],
     "fetch": ["llem fetch --format=json"],
-    "study-plan": ["llem plan --format=json"],
     "study-result": ["study_result.json"],
 }
 IN_A_STUDY = ["claim", "experiment", "manifest", "plan", "recording", "resolution", "status"]
@@ -292,16 +291,16 @@ def test_a_study_is_planned_as_the_schema_says():
             check=True,
         )
         document = json.loads(run.stdout)
-        bad = errors("study-plan", document)
+        bad = errors("plan", document)
         assert not bad, bad
-        assert not out_of_order(SCHEMAS["study-plan"], document)
+        assert not out_of_order(SCHEMAS["plan"], document)
         counts = document["counts"]
         assert counts["declared"] == counts["invalid"] + counts["merged"] + counts["experiments"]
         assert (counts["declared"], counts["invalid"], counts["merged"]) == (7, 2, 1), counts
         assert len(document["runs"]) == counts["runs"] == 3 * counts["experiments"]
         assert len({r["dir"] for r in document["runs"]}) == counts["runs"]
-        for path, broken in damaged("study-plan", document):
-            assert errors("study-plan", broken), path
+        for path, broken in damaged("plan", document):
+            assert errors("plan", broken), path
 
 
 def damaged(name: str, document: dict):
@@ -359,7 +358,7 @@ def test_the_result_of_a_study_is_as_the_schema_says():
 
 def test_files_with_a_key_less_or_a_key_more_are_refused():
     for name in SECTIONS:
-        if name in ("progress", "machine", "fetch", "study-plan"):
+        if name in ("progress", "machine", "fetch"):
             continue
         document = made_up_study() if name == "study-result" else completed().named(name)
         count = 0

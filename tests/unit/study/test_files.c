@@ -22,6 +22,7 @@
 static char dir[64];
 static llem_ctx *ctx;
 static llem_config *config;
+static struct llem_plan *plan, *quick_plan;
 
 static int set_up(void **state)
 {
@@ -40,11 +41,15 @@ static int set_up(void **state)
     assert_non_null(mkdtemp(dir));
     assert_int_equal(llem_ctx_new(&ctx, &opts, &err), LLEM_OK);
     assert_int_equal(llem_config_load(&config, ctx, NULL, settings, 3, &err), LLEM_OK);
+    assert_int_equal(llem_plan_of_config(&plan, ctx, config, false, &err), LLEM_OK);
+    assert_int_equal(llem_plan_of_config(&quick_plan, ctx, config, true, &err), LLEM_OK);
     return 0;
 }
 
 static int tear_down(void **state)
 {
+    llem_plan_free(plan);
+    llem_plan_free(quick_plan);
     llem_config_free(config);
     llem_ctx_free(ctx);
     return llem_remove_tree(dir, NULL);
@@ -90,30 +95,37 @@ static void a_slug_is_a_safe_file_name(void **state)
 static void a_study_is_whole_when_its_experiment_begins(void **state)
 {
     struct llem_arena a = LLEM_ARENA_INIT;
-    llem_run_opts opts = { .size = sizeof(opts), .output_dir = dir, .quick = 1 };
+    llem_run_opts opts = { .size = sizeof(opts), .output_dir = dir };
     struct llem_study s;
+    struct llem_cell cell;
     struct llem_value *v;
+    const char *name;
     llem_error err;
 
-    assert_int_equal(llem_study_make(&s, ctx, config, &opts, &err), LLEM_OK);
-    assert_true(llem_starts_with(s.cell.name, "001_c1_My_Model-7b-test_"));
-    assert_int_equal(strlen(s.cell.name), strlen("001_c1_My_Model-7b-test_") + 8);
-    assert_string_equal(llem_path_basename(s.cell.dir), s.cell.name);
-    v = load(&a, s.cell.dir, "experiment.json");
+    assert_int_equal(llem_study_open(&s, ctx, quick_plan, &opts, &err), LLEM_OK);
+    assert_int_equal(llem_study_claim(&s, 0, &cell, &err), LLEM_OK);
+    name = s.runs[0].name;
+    assert_true(llem_starts_with(name, "001_c1_My_Model-7b-test_"));
+    assert_int_equal(strlen(name), strlen("001_c1_My_Model-7b-test_") + 8);
+    assert_string_equal(llem_path_basename(cell.dir), name);
+    v = load(&a, cell.dir, "experiment.json");
     assert_true(llem_bool_at(v, "quick", false));
     assert_true(llem_bool_at(v, "config.measurement.quick", false));
     assert_string_equal(llem_str_at(v, "producer.version", ""), llem_version());
-    assert_string_equal(llem_str_at(v, "run_mark", ""), s.cell.mark);
-    assert_string_equal(llem_str_at(v, "measurement_config_hash", ""), s.cell.hash);
+    assert_string_equal(llem_str_at(v, "run_mark", ""), cell.mark);
+    assert_string_equal(llem_str_at(v, "measurement_config_hash", ""), quick_plan->cells[0].hash);
     /* quick is part of what was configured, so the hash differs from the unhurried one */
-    assert_string_not_equal(s.cell.hash, llem_config_hash_hex(config));
-    v = load(&a, s.cell.dir, "claim.json");
+    assert_string_not_equal(quick_plan->cells[0].hash, llem_config_hash_hex(config));
+    assert_string_equal(plan->cells[0].hash, llem_config_hash_hex(config));
+    v = load(&a, cell.dir, "claim.json");
     assert_int_equal(llem_int_at(v, "pid", 0), getpid());
+    v = load(&a, s.dir, "plan.json");
+    assert_string_equal(llem_str_at(v, "runs.0.dir", ""), name);
     v = load(&a, s.dir, "manifest.json");
     assert_string_equal(llem_str_at(v, "status", ""), "running");
     assert_int_equal(llem_int_at(v, "pending", 0), 1);
-    assert_string_equal(llem_str_at(v, "experiments.0.status", ""), "running");
-    llem_study_done(&s);
+    llem_cell_done(&cell);
+    llem_study_close(&s);
     llem_arena_done(&a);
 }
 
@@ -121,15 +133,20 @@ static void two_studies_of_one_second_do_not_collide(void **state)
 {
     llem_run_opts opts = { .size = sizeof(opts), .output_dir = dir };
     struct llem_study s[3];
+    struct llem_cell cells[3];
 
-    for (int i = 0; i < 3; i++)
-        assert_int_equal(llem_study_make(&s[i], ctx, config, &opts, NULL), LLEM_OK);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(llem_study_open(&s[i], ctx, plan, &opts, NULL), LLEM_OK);
+        assert_int_equal(llem_study_claim(&s[i], 0, &cells[i], NULL), LLEM_OK);
+    }
     assert_string_not_equal(s[0].dir, s[1].dir);
     assert_string_not_equal(s[1].dir, s[2].dir);
-    assert_string_not_equal(s[0].cell.experiment_id, s[1].cell.experiment_id);
-    assert_string_not_equal(s[0].cell.mark, s[1].cell.mark);
-    for (int i = 0; i < 3; i++)
-        llem_study_done(&s[i]);
+    assert_string_not_equal(cells[0].experiment_id, cells[1].experiment_id);
+    assert_string_not_equal(cells[0].mark, cells[1].mark);
+    for (int i = 0; i < 3; i++) {
+        llem_cell_done(&cells[i]);
+        llem_study_close(&s[i]);
+    }
 }
 
 static void a_study_that_cannot_be_made_leaves_nothing(void **state)
@@ -142,7 +159,7 @@ static void a_study_that_cannot_be_made_leaves_nothing(void **state)
     assert_true(asprintf(&file, "%s/file", dir) > 0);
     assert_int_equal(llem_file_write(file, "", 0, NULL), LLEM_OK);
     opts.output_dir = file;
-    assert_int_equal(llem_study_make(&s, ctx, config, &opts, &err), LLEM_EIO);
+    assert_int_equal(llem_study_open(&s, ctx, plan, &opts, &err), LLEM_EIO);
     assert_non_null(strstr(err.msg, file));
     assert_non_null(strstr(err.hint, "-o DIR"));
     free(file);
@@ -157,7 +174,7 @@ static void the_end_is_in_status_and_manifest(void **state)
     } cases[] = {
         { LLEM_STATE_COMPLETED, LLEM_OK, "completed", "completed", "completed", "completed" },
         { LLEM_STATE_FAILED, LLEM_EPLUGIN, "failed", "failed", "failed", "failed" },
-        { LLEM_STATE_TIMEOUT, LLEM_ETIMEOUT, "timeout", "failed", "timed_out", "failed" },
+        { LLEM_STATE_TIMEOUT, LLEM_ETIMEOUT, "timeout", "failed", "failed", "failed" },
         { LLEM_STATE_INTERRUPTED, LLEM_ECANCELED, "interrupted", "interrupted", "interrupted",
           "interrupted" },
     };
@@ -173,12 +190,15 @@ static void the_end_is_in_status_and_manifest(void **state)
                                   .log_tail_len = 4 };
         struct llem_value *v;
         struct llem_study s;
+        struct llem_cell cell;
 
-        assert_int_equal(llem_study_make(&s, ctx, config, &opts, NULL), LLEM_OK);
+        assert_int_equal(llem_study_open(&s, ctx, plan, &opts, NULL), LLEM_OK);
+        assert_int_equal(llem_study_claim(&s, 0, &cell, NULL), LLEM_OK);
         if (cases[i].code < 0)
             llem_fail(&o.err, cases[i].code, "because");
-        assert_int_equal(llem_study_finish(&s, &o, NULL, NULL), LLEM_OK);
-        v = load(&a, s.cell.dir, "status.json");
+        assert_int_equal(llem_study_finish(&s, 0, cell.dir, &o, NULL, NULL), LLEM_OK);
+        assert_int_equal(llem_study_end(&s, llem_study_status(&s), NULL), LLEM_OK);
+        v = load(&a, cell.dir, "status.json");
         assert_string_equal(llem_str_at(v, "state", ""), cases[i].status);
         assert_string_equal(llem_str_at(v, "log_tail", ""), "a??b");
         assert_int_equal(llem_int_at(v, "exit.signal", 0), 9);
@@ -189,7 +209,8 @@ static void the_end_is_in_status_and_manifest(void **state)
         assert_int_equal(llem_int_at(v, cases[i].counter, 0), 1);
         assert_int_equal(llem_int_at(v, "pending", 9), 0);
         assert_true(llem_real_at(v, "experiments.0.elapsed_seconds", 0) == 2.5);
-        llem_study_done(&s);
+        llem_cell_done(&cell);
+        llem_study_close(&s);
         llem_arena_done(&a);
     }
 }

@@ -66,19 +66,6 @@ static llem_job *start(const llem_config *config, double timeout_s)
     return job;
 }
 
-/* The mark of a job's processes. */
-static void mark_of(const llem_job *job, char mark[64])
-{
-    struct llem_arena a = LLEM_ARENA_INIT;
-    struct llem_value *v;
-
-    assert_int_equal(
-        llem_json_load(&a, &v, llem_path_join(&a, llem_job_dir(job), "claim.json"), 1 << 16, NULL),
-        LLEM_OK);
-    snprintf(mark, 64, "%s", llem_str_at(v, "run_mark", ""));
-    llem_arena_done(&a);
-}
-
 /* The next event of that kind, of that step unless it is NULL. */
 static void wait_event(llem_job *job, llem_event_type type, const char *step)
 {
@@ -89,6 +76,20 @@ static void wait_event(llem_job *job, llem_event_type type, const char *step)
         assert_int_equal(llem_job_wait(job, 30, &e, NULL), LLEM_OK);
         assert_int_not_equal(e.type, LLEM_EVENT_NONE);
     } while (e.type != type || (step && strcmp(e.step, step) != 0));
+}
+
+/* The mark of a job's processes, once it has any. */
+static void mark_of(llem_job *job, char mark[64])
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    struct llem_value *v;
+
+    wait_event(job, LLEM_EVENT_STARTED, NULL);
+    assert_int_equal(
+        llem_json_load(&a, &v, llem_path_join(&a, llem_job_dir(job), "claim.json"), 1 << 16, NULL),
+        LLEM_OK);
+    snprintf(mark, 64, "%s", llem_str_at(v, "run_mark", ""));
+    llem_arena_done(&a);
 }
 
 static void wait_step(llem_job *job, const char *step)
