@@ -12,6 +12,7 @@
 
 #include "lib/config/config.h"
 #include "lib/engine/registry.h"
+#include "lib/result/study.h"
 #include "lib/study/locks.h"
 #include "lib/study/study.h"
 
@@ -61,9 +62,13 @@ static void *job_main(void *arg)
         .events = &job->events,
     };
     llem_error late = { 0 };
+    llem_errcode rc;
 
     job->status = llem_study_loop(&job->study, &runner, &job->outcome, &job->result);
-    if (llem_study_end(&job->study, job->status, &late) < 0) {
+    rc = llem_study_end(&job->study, job->status, &late);
+    if (rc == LLEM_OK && !is_single(job))
+        rc = llem_study_result_write(job->ctx, job->study.dir, &late);
+    if (rc < 0) {
         llem_event warning = { .type = LLEM_EVENT_WARNING, .step = "", .reason = "io" };
 
         warning.text = late.msg;
@@ -133,8 +138,8 @@ static llem_errcode check_isolation(llem_ctx *ctx, const struct llem_plan *plan,
     return rc;
 }
 
-static llem_errcode take_locks(struct llem_locks *locks, llem_ctx *ctx, const struct llem_plan *plan,
-                               llem_error *err)
+static llem_errcode take_locks(struct llem_locks *locks, llem_ctx *ctx,
+                               const struct llem_plan *plan, llem_error *err)
 {
     struct llem_arena a = LLEM_ARENA_INIT;
     const char *const *boards;
