@@ -66,6 +66,8 @@ static void *job_main(void *arg)
 
     job->status = llem_study_loop(&job->study, &runner, &job->outcome, &job->result);
     rc = llem_study_end(&job->study, job->status, &late);
+    if (rc == LLEM_OK && job->study.plan->sweep->count > 1)
+        rc = llem_equivalence_observe(job->study.dir, &late);
     if (rc == LLEM_OK && !is_single(job))
         rc = llem_study_result_write(job->ctx, job->study.dir, &late);
     if (rc < 0) {

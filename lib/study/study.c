@@ -708,6 +708,8 @@ static llem_errcode begin_new(struct llem_study *s, const char *results, llem_er
         s->runs[i].name = llem_plan_run_dir(s->plan, i, &s->arena);
     if (rc == LLEM_OK)
         rc = save_plan(s, err);
+    if (rc == LLEM_OK && s->plan->sweep->count > 1)
+        rc = llem_equivalence_write(s->plan, s->dir, err);
     return rc;
 }
 
@@ -758,6 +760,8 @@ static llem_errcode resume(struct llem_study *s, const llem_run_opts *opts, cons
         rc = keep_plan(s, err);
     if (rc == LLEM_OK && !same)
         rc = save_plan(s, err);
+    if (rc == LLEM_OK && !same && s->plan->sweep->count > 1)
+        rc = llem_equivalence_write(s->plan, s->dir, err);
     manifest = load_in(&a, s->dir, "manifest.json", NULL);
     if (rc == LLEM_OK)
         scan(s, manifest);
