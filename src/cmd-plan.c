@@ -46,16 +46,99 @@ static void plural(long long n, const char *one, const char *many)
     printf("%lld %s", n, n == 1 ? one : many);
 }
 
-static void print_pauses(double seconds)
+static const char *duration_text(char out[32], double seconds)
 {
     long long s = (long long)(seconds + 0.5);
 
     if (s >= 3600)
-        printf("Pauses between them take %lldh %02lldm.\n", s / 3600, s / 60 % 60);
+        snprintf(out, 32, "%lldh %02lldm", s / 3600, s / 60 % 60);
     else if (s >= 60)
-        printf("Pauses between them take %lldm %02llds.\n", s / 60, s % 60);
-    else if (s)
-        printf("Pauses between them take %llds.\n", s);
+        snprintf(out, 32, "%lldm %02llds", s / 60, s % 60);
+    else
+        snprintf(out, 32, "%llds", s);
+    return out;
+}
+
+static const char *bytes_text(char out[32], double bytes)
+{
+    static const char *const units[] = { "B", "kB", "MB", "GB", "TB", "PB" };
+    size_t i = 0;
+
+    for (; bytes >= 999.5 && i + 1 < sizeof(units) / sizeof(units[0]); i++)
+        bytes /= 1000;
+    snprintf(out, 32, "%.*f %s", i && bytes < 9.95 ? 1 : 0, bytes, units[i]);
+    return out;
+}
+
+static double real_of(const json_t *map, const char *key)
+{
+    return json_number_value(json_object_get(map, key));
+}
+
+/* A sentence of its own line. */
+static void print_sentence(const char *text)
+{
+    text_print(stdout, text);
+    fputs(".\n", stdout);
+}
+
+static void print_time(const json_t *plan)
+{
+    const json_t *time = json_object_get(plan, "time"),
+                 *experiments = json_object_get(plan, "experiments");
+    long long runs = number_of(json_object_get(plan, "counts"), "runs"),
+              known = number_of(time, "known_runs");
+    double pauses = real_of(plan, "pauses_s"), lower = real_of(time, "lower_s");
+    char text[32];
+
+    if (pauses > 0)
+        printf("  Pauses between them take %s.\n", duration_text(text, pauses));
+    if (lower > pauses)
+        printf("  With idle power measured before each, at least %s.\n",
+               duration_text(text, lower));
+    if (known == runs) {
+        printf("  All of it takes ~%s, by earlier results.\n",
+               duration_text(text, real_of(time, "expected_s")));
+        return;
+    }
+    if (known)
+        printf("  How long %lld of the runs take is not known: ", runs - known);
+    else
+        fputs("  How long the runs take is not known: ", stdout);
+    for (size_t i = 0; i < json_array_size(experiments); i++) {
+        const json_t *x = json_array_get(experiments, i);
+
+        if (*text_of(x, "time_reason")) {
+            print_sentence(text_of(x, "time_reason"));
+            return;
+        }
+    }
+}
+
+/* The most that an experiment needs, and why nothing is known of others. */
+static void print_memory(const json_t *plan)
+{
+    const json_t *experiments = json_object_get(plan, "experiments"), *most = NULL, *none = NULL;
+    char text[32];
+
+    for (size_t i = 0; i < json_array_size(experiments); i++) {
+        const json_t *x = json_array_get(experiments, i), *memory = json_object_get(x, "memory");
+
+        if (json_is_object(memory) &&
+            (!most || real_of(memory, "estimated_bytes") >
+                          real_of(json_object_get(most, "memory"), "estimated_bytes")))
+            most = x;
+        else if (!json_is_object(memory) && !none)
+            none = x;
+    }
+    if (most)
+        printf("  The model takes up to ~%s of memory (experiment %lld).\n",
+               bytes_text(text, real_of(json_object_get(most, "memory"), "estimated_bytes")),
+               number_of(most, "number"));
+    if (none) {
+        printf("  Memory%s is not known: ", most ? " of others" : "");
+        print_sentence(text_of(none, "memory_reason"));
+    }
 }
 
 static void print_funnel(const struct app *app, const json_t *plan)
@@ -78,8 +161,8 @@ static void print_funnel(const struct app *app, const json_t *plan)
         printf(" in %lld cycles, %s: %lld runs", cycles, text_of(execution, "experiment_order"),
                runs);
     fputs("\n", stdout);
-    fputs("  ", stdout);
-    print_pauses(json_number_value(json_object_get(plan, "pauses_s")));
+    print_time(plan);
+    print_memory(plan);
 }
 
 /* The engine stands in a column of its own, so its name before each setting says nothing. */
@@ -101,7 +184,14 @@ static void print_label(const char *label, const char *engine)
 
 static void print_experiment(const json_t *x)
 {
+    const json_t *memory = json_object_get(x, "memory"), *time = json_object_get(x, "time");
+    char text[32];
+
     printf("  %5lld  %-12s  ", number_of(x, "number"), text_of(x, "engine"));
+    if (json_is_object(memory))
+        printf("~%s  ", bytes_text(text, real_of(memory, "estimated_bytes")));
+    if (json_is_object(time))
+        printf("~%s  ", duration_text(text, real_of(time, "expected_s")));
     print_label(*text_of(x, "differs_by") ? text_of(x, "differs_by") : text_of(x, "model"),
                 text_of(x, "engine"));
     if (number_of(x, "same_as"))

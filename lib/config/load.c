@@ -586,7 +586,8 @@ const char *llem_config_path(const struct llem_config *c, struct llem_arena *a, 
     if (!(row->flags & LLEM_ROW_PATH) || is_name(row, v->s))
         return v->s;
     /* The user's configuration says where results go from wherever one stands. */
-    base = v->source == LLEM_FROM_FILE && c->dir ? c->dir : c->cwd;
+    base =
+        (v->source == LLEM_FROM_FILE || v->source == LLEM_FROM_SWEEP) && c->dir ? c->dir : c->cwd;
     full = llem_path_join(a, base, v->s);
     if (!full)
         return v->s;

@@ -13,6 +13,7 @@
 #include "lib/base/json.h"
 #include "lib/base/random.h"
 #include "lib/engine/registry.h"
+#include "lib/study/estimate.h"
 #include "lib/study/study.h"
 
 /* ---- order ---------------------------------------------------------------------------------- */
@@ -572,9 +573,13 @@ char *llem_plan_json(const llem_plan *p)
 {
     struct llem_arena a = LLEM_ARENA_INIT;
     struct llem_buf text = LLEM_BUF_INIT(SIZE_MAX / 2);
+    struct llem_value *document;
     char *json;
 
-    llem_json_dump(&text, llem_plan_document(p, NULL, &a), LLEM_JSON_PRETTY);
+    document = llem_plan_document(p, NULL, &a);
+    if (!a.oom)
+        llem_plan_estimate(p, document, &a);
+    llem_json_dump(&text, document, LLEM_JSON_PRETTY);
     json = a.oom ? NULL : llem_buf_take(&text);
     llem_buf_done(&text);
     llem_arena_done(&a);
