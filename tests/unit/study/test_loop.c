@@ -7,7 +7,9 @@
 
 #include "llem/study.h"
 #include "tests/unit/config/help.h"
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 
 /* ---- the breaker ---------------------------------------------------------------------------- */
 
@@ -158,11 +160,327 @@ static void every_run_has_its_turn(void **state)
     llem_plan_free(p);
 }
 
+/* A study of three, of which one fails if it says so. */
+#define THREE(fails, more)                                                                        \
+    QUICK "experiments: [{test: {request_s: 0.001}}, {test: {request_s: 0.002, fail_at: " fails \
+          "}}, {test: {request_s: 0.003}}]\n" NO_GAPS ", experiment_order: interleave" more "}\n"
+
+static void a_failure_stops_nothing_and_is_tried_again(void **state)
+{
+    struct fixture *f = *state;
+    llem_plan *p = plan_of(f, THREE("load_model", ""));
+    llem_run_opts opts = opts_of(f);
+    struct ran ran;
+    struct llem_value *v;
+    char dir[512];
+
+    assert_string_equal(run_it(f, &ran, p, &opts, 0, dir), "failed");
+    assert_string_equal(ran.ends, "cfc");
+    v = document(f, dir, "manifest.json");
+    assert_string_equal(llem_str_at(v, "status", ""), "failed");
+    assert_string_equal(llem_str_at(v, "experiments.1.status", ""), "failed");
+    assert_string_equal(llem_str_at(v, "experiments.1.error_type", ""), "plugin");
+    v = document(f, dir, "study_result.json");
+    assert_int_equal(llem_int_at(v, "summary.completed", 0), 2);
+    assert_int_equal(llem_int_at(v, "summary.failed", 0), 1);
+    /* Only the one that failed is run again, twice; what it left is kept. */
+    opts.resume_dir = dir;
+    for (int i = 1; i <= 2; i++) {
+        assert_string_equal(run_it(f, &ran, p, &opts, 0, NULL), "failed");
+        assert_string_equal(ran.starts, "2c1 ");
+        assert_string_equal(ran.ends, "f");
+    }
+    v = document(f, dir, "manifest.json");
+    assert_int_equal(llem_int_at(v, "completed", 0), 2);
+    for (int i = 1; i <= 2; i++)
+        document(f, dir,
+                 llem_arena_printf(&f->a, "%s/attempts/%d/status.json",
+                                   llem_str_at(document(f, dir, "plan.json"), "runs.1.dir", ""), i));
+    llem_plan_free(p);
+}
+
+static void too_many_failures_end_it(void **state)
+{
+    struct fixture *f = *state;
+    llem_plan *p = plan_of(
+        f, QUICK "sweep: {test.request_s: [0.001, 0.002, 0.003, 0.004, 0.005]}\n"
+                 "test: {fail_at: load_model}\n" NO_GAPS
+                 ", max_consecutive_failures: 2, circuit_breaker_cooldown_seconds: 0.01}\n");
+    llem_run_opts opts = opts_of(f);
+    struct ran ran;
+    struct llem_value *v;
+    char dir[512];
+
+    assert_string_equal(run_it(f, &ran, p, &opts, 0, dir), "circuit_breaker");
+    assert_string_equal(ran.ends, "fff");
+    assert_int_equal(ran.pauses, 1);
+    v = document(f, dir, "manifest.json");
+    assert_string_equal(llem_str_at(v, "status", ""), "circuit_breaker");
+    assert_int_equal(llem_int_at(v, "skipped", 0), 2);
+    assert_non_null(strstr(llem_str_at(v, "experiments.4.error_message", ""), "too many failures"));
+    /* What was passed over is still to be done. */
+    opts.resume_dir = dir;
+    assert_string_equal(run_it(f, &ran, p, &opts, 0, NULL), "circuit_breaker");
+    assert_string_equal(ran.ends, "fff");
+    llem_plan_free(p);
+    p = plan_of(f, QUICK "sweep: {test.request_s: [0.001, 0.002, 0.003]}\n"
+                         "test: {fail_at: load_model}\n" NO_GAPS ", max_consecutive_failures: 1}\n");
+    opts.resume_dir = NULL;
+    assert_string_equal(run_it(f, &ran, p, &opts, 0, NULL), "circuit_breaker");
+    assert_string_equal(ran.ends, "f");
+    assert_int_equal(ran.pauses, 0);
+    llem_plan_free(p);
+}
+
+static void the_time_of_the_study_ends_it(void **state)
+{
+    struct fixture *f = *state;
+    /* 3.6 s; the second would take a minute */
+    llem_plan *p =
+        plan_of(f, QUICK "experiments: [{test: {request_s: 0.001}}, {test: {request_s: 60}}, {test: "
+                         "{request_s: 0.002}}]\n" NO_GAPS ", wall_clock_timeout_hours: 0.001}\n");
+    llem_run_opts opts = opts_of(f);
+    struct ran ran;
+    struct llem_value *v;
+    char dir[512];
+
+    assert_string_equal(run_it(f, &ran, p, &opts, 0, dir), "timed_out");
+    assert_string_equal(ran.starts, "1c1 2c1 ");
+    assert_string_equal(ran.ends, "ct");
+    v = document(f, dir, "manifest.json");
+    assert_string_equal(llem_str_at(v, "status", ""), "timed_out");
+    assert_string_equal(llem_str_at(v, "experiments.2.status", ""), "skipped");
+    assert_non_null(strstr(llem_str_at(v, "experiments.1.error_message", ""), "time of the study"));
+    llem_plan_free(p);
+}
+
+static void silence_ends_an_experiment(void **state)
+{
+    struct fixture *f = *state;
+    llem_plan *p = plan_of(f, QUICK "test: {hang_at: synchronize}\n" NO_GAPS
+                                    ", stdout_silence_timeout_seconds: 1}\n");
+    llem_run_opts opts = opts_of(f);
+    struct ran ran;
+
+    assert_string_equal(run_it(f, &ran, p, &opts, 0, NULL), "failed");
+    assert_string_equal(ran.ends, "t");
+    assert_non_null(strstr(ran.said, "said nothing for 1 s"));
+    llem_plan_free(p);
+}
+
+static void a_study_goes_on_where_it_was_interrupted(void **state)
+{
+    struct fixture *f = *state;
+    llem_plan *p = plan_of(f, THREE("none", "")), *again = NULL;
+    llem_run_opts opts = opts_of(f);
+    struct ran ran;
+    struct llem_value *v;
+    char dir[512], *found = NULL;
+
+    assert_string_equal(run_it(f, &ran, p, &opts, 2, dir), "interrupted");
+    assert_string_equal(ran.ends, "ci");
+    v = document(f, dir, "study_result.json");
+    assert_int_equal(llem_int_at(v, "summary.completed", 0), 1);
+    /* A manifest that is cut off is made again of the directories. */
+    assert_int_equal(truncate(llem_path_join(&f->a, dir, "manifest.json"), 100), 0);
+    assert_int_equal(llem_plan_resume(&again, f->ctx, NULL, f->dir, &found, &f->err), LLEM_OK);
+    assert_string_equal(found, dir);
+    opts.resume = 1;
+    assert_string_equal(run_it(f, &ran, again, &opts, 0, NULL), "completed");
+    assert_string_equal(ran.starts, "2c1 3c1 ");
+    v = document(f, dir, "manifest.json");
+    assert_int_equal(llem_int_at(v, "completed", 0), 3);
+    assert_true(llem_real_at(v, "experiments.0.inference_seconds", 0) > 0);
+    assert_true(llem_real_at(v, "experiments.0.elapsed_seconds", 0) > 0);
+    /* Then there is none that is unfinished. */
+    llem_plan_free(again);
+    again = NULL;
+    assert_int_equal(llem_plan_resume(&again, f->ctx, NULL, f->dir, NULL, &f->err), LLEM_ESTUDY);
+    assert_non_null(strstr(f->err.msg, "no unfinished study"));
+    free(found);
+    llem_plan_free(p);
+}
+
+static llem_errcode start_error(struct fixture *f, const llem_plan *p, const llem_run_opts *opts)
+{
+    llem_job *job = NULL;
+    llem_errcode rc = llem_study_start(&job, f->ctx, p, opts, &f->err);
+
+    llem_job_free(job);
+    return rc;
+}
+
+static void another_study_is_refused_with_what_differs(void **state)
+{
+    struct fixture *f = *state;
+    llem_plan *p = plan_of(f, THREE("none", "")), *other;
+    llem_run_opts opts = opts_of(f);
+    struct ran ran;
+    struct llem_value *v;
+    char dir[512];
+
+    assert_string_equal(run_it(f, &ran, p, &opts, 0, dir), "completed");
+    other = plan_of(f, QUICK "experiments: [{test: {request_s: 0.003}}, {test: {request_s: 0.004}}, "
+                             "{test: {request_s: 0.001}}]\n" NO_GAPS "}\n");
+    opts.resume_dir = dir;
+    assert_int_equal(start_error(f, other, &opts), LLEM_ESTUDY);
+    assert_non_null(strstr(f->err.msg, "no longer there: test.request_s=0.002"));
+    assert_non_null(strstr(f->err.msg, "new: test.request_s=0.004"));
+    assert_non_null(strstr(f->err.hint, "--accept-drift"));
+    /* What is the same keeps its directory and is not run again. */
+    opts.accept_drift = 1;
+    assert_string_equal(run_it(f, &ran, other, &opts, 0, NULL), "completed");
+    assert_string_equal(ran.starts, "4c1 ");
+    v = document(f, dir, "plan.json");
+    assert_true(llem_starts_with(llem_str_at(v, "runs.0.dir", ""), "003_"));
+    assert_true(llem_starts_with(llem_str_at(v, "runs.1.dir", ""), "004_"));
+    assert_true(llem_starts_with(llem_str_at(v, "runs.2.dir", ""), "001_"));
+    v = document(f, dir, "plan.1.json");
+    assert_true(llem_starts_with(llem_str_at(v, "runs.1.dir", ""), "002_"));
+    llem_plan_free(other);
+    llem_plan_free(p);
+}
+
+static void more_cycles_are_more_runs(void **state)
+{
+    struct fixture *f = *state;
+    llem_plan *p = plan_of(f, THREE("none", "")), *more = plan_of(f, THREE("none", ", n_cycles: 2"));
+    llem_run_opts opts = opts_of(f);
+    struct ran ran;
+    char dir[512];
+
+    assert_string_equal(run_it(f, &ran, p, &opts, 0, dir), "completed");
+    opts.resume_dir = dir;
+    assert_string_equal(run_it(f, &ran, more, &opts, 0, NULL), "completed");
+    assert_string_equal(ran.starts, "4c2 5c2 6c2 ");
+    /* and fewer are fewer */
+    assert_string_equal(run_it(f, &ran, p, &opts, 0, NULL), "completed");
+    assert_string_equal(ran.starts, "");
+    llem_plan_free(more);
+    llem_plan_free(p);
+}
+
+static void what_is_to_be_left_out_is(void **state)
+{
+    struct fixture *f = *state;
+    llem_plan *p = plan_of(f, THREE("none", ", n_cycles: 2"));
+    llem_run_key skip[] = { { p->cells[1].hash, 1 }, { p->cells[1].hash, 2 }, { "none", 1 } };
+    llem_run_opts opts = opts_of(f);
+    struct ran ran;
+    char dir[512];
+
+    opts.skip = skip;
+    opts.n_skip = LLEM_COUNT(skip);
+    assert_string_equal(run_it(f, &ran, p, &opts, 0, dir), "completed");
+    assert_string_equal(ran.starts, "1c1 3c1 4c2 6c2 ");
+    assert_int_equal(llem_int_at(document(f, dir, "manifest.json"), "skipped", 0), 2);
+    llem_plan_free(p);
+}
+
+static void two_runners_do_not_share_a_study(void **state)
+{
+    struct fixture *f = *state;
+    llem_plan *p = plan_of(f, THREE("load_model", ""));
+    llem_run_opts opts = opts_of(f);
+    struct ran ran;
+    char dir[512];
+    int fd;
+
+    run_it(f, &ran, p, &opts, 0, dir);
+    fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    opts.resume_dir = dir;
+    assert_int_equal(start_error(f, p, &opts), LLEM_ESTUDY);
+    assert_non_null(strstr(f->err.msg, "is being run by another process"));
+    opts.resume_dir = NULL;
+    opts.resume = 1; /* nor is it one to go on with */
+    assert_int_equal(start_error(f, p, &opts), LLEM_ESTUDY);
+    close(fd);
+    assert_string_equal(run_it(f, &ran, p, &opts, 0, NULL), "failed");
+    assert_string_equal(ran.starts, "2c1 ");
+    llem_plan_free(p);
+}
+
+/* Replace a number in the claim of the second run, and its end by none. */
+static void rewrite_claim(struct fixture *f, const char *dir, const char *key, struct llem_value *v)
+{
+    const char *run = llem_arena_printf(
+        &f->a, "%s/%s", dir, llem_str_at(document(f, dir, "plan.json"), "runs.1.dir", ""));
+    struct llem_value *claim = document(f, run, "claim.json");
+
+    llem_set(&f->a, claim, key, v);
+    assert_int_equal(llem_json_save(llem_path_join(&f->a, run, "claim.json"), claim, NULL), LLEM_OK);
+    unlink(llem_path_join(&f->a, run, "status.json"));
+}
+
+static void a_claim_holds_until_its_owner_is_provably_dead(void **state)
+{
+    struct fixture *f = *state;
+    llem_plan *p = plan_of(f, THREE("load_model", ""));
+    llem_run_opts opts = opts_of(f);
+    struct ran ran;
+    char dir[512];
+
+    run_it(f, &ran, p, &opts, 0, dir);
+    opts.resume_dir = dir;
+    rewrite_claim(f, dir, "pid", llem_int(&f->a, getpid())); /* alive: this process */
+    run_it(f, &ran, p, &opts, 0, NULL);
+    assert_string_equal(ran.starts, "");
+    assert_non_null(strstr(ran.said, "is running it"));
+    rewrite_claim(f, dir, "start_ticks", llem_int(&f->a, 1)); /* of a process that is gone */
+    run_it(f, &ran, p, &opts, 0, NULL);
+    assert_string_equal(ran.starts, "2c1 ");
+    rewrite_claim(f, dir, "host", llem_string(&f->a, "0123456789abcdef"));
+    run_it(f, &ran, p, &opts, 0, NULL);
+    assert_string_equal(ran.starts, "");
+    assert_non_null(strstr(ran.said, "another machine"));
+    llem_plan_free(p);
+}
+
+static void what_is_no_study_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    llem_plan *p = plan_of(f, THREE("none", ""));
+    llem_run_opts opts = opts_of(f);
+    static const char *const plans[] = {
+        "", "{", "[]", "{\"version\": 1}", "{\"version\": 2}",
+        "{\"version\": 2, \"experiments\": [], \"runs\": [{\"dir\": \"../x\"}]}",
+        "{\"version\": 2, \"experiments\": [], \"runs\": [{\"dir\": \".x\"}]}",
+        "{\"version\": 2, \"experiments\": 3, \"runs\": [3]}",
+        "{\"version\": 2, \"experiments\": [3], \"runs\": [3]}",
+    };
+
+    opts.resume_dir = in_dir(f, "nowhere");
+    assert_int_equal(start_error(f, p, &opts), LLEM_ESTUDY);
+    opts.resume_dir = f->dir;
+    assert_int_equal(start_error(f, p, &opts), LLEM_ESTUDY);
+    for (size_t i = 0; i < LLEM_COUNT(plans); i++) {
+        put(f, "plan.json", plans[i]);
+        assert_int_equal(start_error(f, p, &opts), LLEM_ESTUDY);
+        assert_true(strstr(f->err.msg, "plan.json") || strstr(f->err.file, "plan.json"));
+    }
+    assert_false(llem_path_exists(in_dir(f, "manifest.json")));
+    llem_plan_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_breaker_gives_up_after_one_more_try),
-        cmocka_unit_test_setup_teardown(every_run_has_its_turn, set_up, teardown),
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, teardown)
+        T(every_run_has_its_turn),
+        T(a_failure_stops_nothing_and_is_tried_again),
+        T(too_many_failures_end_it),
+        T(the_time_of_the_study_ends_it),
+        T(silence_ends_an_experiment),
+        T(a_study_goes_on_where_it_was_interrupted),
+        T(another_study_is_refused_with_what_differs),
+        T(more_cycles_are_more_runs),
+        T(what_is_to_be_left_out_is),
+        T(two_runners_do_not_share_a_study),
+        T(a_claim_holds_until_its_owner_is_provably_dead),
+        T(what_is_no_study_is_refused),
+#undef T
     };
 
     return cmocka_run_group_tests_name("study/loop", tests, NULL, NULL);
