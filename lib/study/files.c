@@ -222,6 +222,18 @@ static struct llem_value *safe_text(struct llem_arena *a, const char *s, size_t 
     return llem_string(a, llem_safe_text(a, s, len));
 }
 
+void llem_outcome_begin(struct llem_outcome *o, const struct llem_clock *clock)
+{
+    o->started_ns = clock->wall_ns(clock->self);
+    o->begun_ns = llem_now_ns(clock);
+}
+
+void llem_outcome_end(struct llem_outcome *o, const struct llem_clock *clock)
+{
+    o->finished_ns = clock->wall_ns(clock->self);
+    o->elapsed_s = (double)(llem_now_ns(clock) - o->begun_ns) / (double)LLEM_NS_PER_S;
+}
+
 llem_errcode llem_status_write(const char *dir, const struct llem_outcome *o, llem_error *err)
 {
     struct llem_arena a = LLEM_ARENA_INIT;
@@ -243,6 +255,7 @@ llem_errcode llem_status_write(const char *dir, const struct llem_outcome *o, ll
     llem_set(&a, v, "exit", how);
     llem_set(&a, v, "started_utc", utc(&a, o->started_ns));
     llem_set(&a, v, "finished_utc", utc(&a, o->finished_ns));
+    llem_set(&a, v, "elapsed_s", llem_real(&a, o->elapsed_s));
     llem_set(&a, v, "log_tail", safe_text(&a, o->log_tail, o->log_tail_len));
     rc = save_in(&a, dir, "status.json", v, err);
     llem_arena_done(&a);

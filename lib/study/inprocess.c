@@ -69,7 +69,7 @@ llem_errcode llem_run_engine(llem_result **out, llem_ctx *ctx, const llem_engine
         return rc;
     opts.output_dir = run.output_dir;
     opts.skip_preflight = run.skip_preflight;
-    o.started_ns = ctx->clock->wall_ns(ctx->clock->self);
+    llem_outcome_begin(&o, ctx->clock);
     rc = llem_plan_of_config(&plan, ctx, run.config, false, err);
     if (rc < 0)
         return rc;
@@ -102,7 +102,7 @@ llem_errcode llem_run_engine(llem_result **out, llem_ctx *ctx, const llem_engine
         o.state = rc == LLEM_ECANCELED ? LLEM_STATE_INTERRUPTED : LLEM_STATE_FAILED;
         o.err = own;
     }
-    o.finished_ns = ctx->clock->wall_ns(ctx->clock->self);
+    llem_outcome_end(&o, ctx->clock);
     if (rc == LLEM_OK)
         rc = llem_result_load(&result, ctx, cell.dir, &own);
     if (llem_study_finish(&study, 0, cell.dir, &o, result, rc < 0 ? NULL : &own) < 0 &&

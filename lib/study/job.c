@@ -48,6 +48,7 @@ static void *job_main(void *arg)
     llem_job *job = arg;
     const struct llem_value *limits = job->study.plan->sweep->study;
     struct llem_runner runner = {
+        .clock = job->ctx->clock,
         .program = job->ctx->program,
         .data_dir = job->ctx->data_dir,
         .own_python = job->ctx->own_python,

@@ -106,7 +106,7 @@ static void tell_end(struct loop *l, size_t i)
     say(l, (llem_event){ .type = LLEM_EVENT_ENDED,
                          .reason = llem_state_name(run->state),
                          .text = run->message,
-                         .elapsed_s = (double)(run->finished_ns - run->started_ns) / 1e9,
+                         .elapsed_s = run->elapsed_s,
                          .energy_j = run->numbers[LLEM_RUN_ENERGY_J],
                          .tokens_per_s = run->numbers[LLEM_RUN_TOKENS_PER_S] });
 }

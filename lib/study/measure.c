@@ -382,7 +382,7 @@ static llem_errcode begin(struct span *s, llem_error *err)
     llem_errcode rc = LLEM_OK;
 
     s->outcome = (struct llem_outcome){ .state = LLEM_STATE_COMPLETED, .wstatus = -1 };
-    s->outcome.started_ns = s->ctx->clock->wall_ns(s->ctx->clock->self);
+    llem_outcome_begin(&s->outcome, s->ctx->clock);
     if (s->args->argv)
         rc = check_command(s, err);
     return rc < 0 ? rc : prepare(s, s->outcome.started_ns, err);
@@ -410,7 +410,7 @@ static llem_errcode end(struct span *s, llem_errcode started, llem_result **out,
     }
     if (atomic_load(&s->phase) == PHASE_AFTER && s->args->argv)
         o->wstatus = s->wstatus;
-    o->finished_ns = s->ctx->clock->wall_ns(s->ctx->clock->self);
+    llem_outcome_end(o, s->ctx->clock);
     if (llem_status_write(s->dir, o, rc < 0 ? NULL : own) < 0 && rc == LLEM_OK)
         rc = own->code;
     if (wstatus && o->wstatus >= 0)

@@ -370,7 +370,7 @@ void llem_runner_run(const struct llem_runner *r, struct llem_outcome *out, char
     memset(out, 0, sizeof(*out));
     *log_tail = NULL;
     out->wstatus = -1;
-    out->started_ns = llem_system_clock.wall_ns(llem_system_clock.self);
+    llem_outcome_begin(out, r->clock);
     run.log_fd = open(path ? path : "", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (!llem_tail_init(&run.log))
         rc = llem_fail(&out->err, LLEM_ENOMEM, "cannot start the experiment: out of memory");
@@ -388,7 +388,7 @@ void llem_runner_run(const struct llem_runner *r, struct llem_outcome *out, char
         llem_process_end(&run.process, 0);
         keep_log(&run, out, log_tail);
     }
-    out->finished_ns = llem_system_clock.wall_ns(llem_system_clock.self);
+    llem_outcome_end(out, r->clock);
     if (run.log_fd >= 0)
         close(run.log_fd);
     llem_tail_done(&run.log);

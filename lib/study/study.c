@@ -126,8 +126,7 @@ static struct llem_value *entry_of(const struct llem_study *s, size_t i, struct 
     llem_set(a, v, "started_at", utc(a, run->started_ns));
     llem_set(a, v, "completed_at", utc(a, run->finished_ns));
     llem_set(a, v, "elapsed_seconds",
-             ended ? llem_real(a, (double)(run->finished_ns - run->started_ns) / 1e9)
-                   : llem_null(a));
+             ended && isfinite(run->elapsed_s) ? llem_real(a, run->elapsed_s) : llem_null(a));
     for (size_t k = 0; k < LLEM_COUNT(numbers); k++) {
         double d = run->numbers[numbers[k].number];
 
@@ -461,6 +460,7 @@ static bool read_entry(struct llem_run *run, const struct llem_value *entry)
         return false;
     run->started_ns = wall_of(llem_str_at(entry, "started_at", NULL));
     run->finished_ns = wall_of(llem_str_at(entry, "completed_at", NULL));
+    run->elapsed_s = llem_real_at(entry, "elapsed_seconds", NAN);
     for (size_t k = 0; k < LLEM_COUNT(numbers); k++)
         run->numbers[numbers[k].number] = llem_real_at(entry, numbers[k].key, NAN);
     return true;
@@ -481,6 +481,7 @@ static void read_completed(struct llem_study *s, size_t i)
     status = load_in(&a, run_path(s, i, NULL, &a), "status.json", NULL);
     run->started_ns = wall_of(llem_str_at(status, "started_utc", NULL));
     run->finished_ns = wall_of(llem_str_at(status, "finished_utc", NULL));
+    run->elapsed_s = llem_real_at(status, "elapsed_s", NAN);
     llem_arena_done(&a);
 }
 
@@ -1107,6 +1108,7 @@ llem_errcode llem_study_finish(struct llem_study *s, size_t i, const char *dir,
     run->state = o->state;
     run->started_ns = o->started_ns;
     run->finished_ns = o->finished_ns;
+    run->elapsed_s = o->elapsed_s;
     if (result)
         run_numbers(run, result);
     if (o->state != LLEM_STATE_COMPLETED) {

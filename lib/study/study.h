@@ -87,10 +87,14 @@ struct llem_outcome {
     enum llem_state state;
     llem_error err;                  /* code LLEM_OK when completed */
     int wstatus;                     /* of the harness; -1 = it never ran */
-    int64_t started_ns, finished_ns; /* wall clock */
+    int64_t started_ns, finished_ns; /* wall clock, which may be set meanwhile */
+    int64_t begun_ns;                /* monotonic */
+    double elapsed_s;                /* by that */
     const char *log_tail;            /* borrowed; NULL = none */
     size_t log_tail_len;
 };
+void llem_outcome_begin(struct llem_outcome *o, const struct llem_clock *clock);
+void llem_outcome_end(struct llem_outcome *o, const struct llem_clock *clock);
 
 enum llem_run_number {
     LLEM_RUN_INFERENCE_S,
@@ -108,6 +112,7 @@ struct llem_run {
     const char *reason, *message; /* why it did not complete; NULL = nothing to say */
     enum llem_state state;
     int64_t started_ns, finished_ns;  /* wall clock; 0 = not yet */
+    double elapsed_s;                 /* NaN = not known */
     double numbers[LLEM_RUN_NUMBERS]; /* NaN = not known */
 };
 
@@ -203,6 +208,7 @@ enum {
 
 /* What a runner needs; borrowed while it runs. */
 struct llem_runner {
+    const struct llem_clock *clock; /* of what is recorded; its limits are by the system's */
     const char *program, *data_dir, *dir, *mark;
     const char *own_python; /* of the context; NULL = as the environment says */
     int log_level;          /* of the harness: enum llem_log_level; -1 = as the environment says */

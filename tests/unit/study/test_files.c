@@ -186,6 +186,7 @@ static void the_end_is_in_status_and_manifest(void **state)
                                   .wstatus = 9,
                                   .started_ns = 1,
                                   .finished_ns = 2500000001,
+                                  .elapsed_s = 2.5,
                                   .log_tail = "a\xff\0b",
                                   .log_tail_len = 4 };
         struct llem_value *v;

@@ -3,6 +3,7 @@
  * Studies as they run: the breaker; order, pauses and limits of the loop; what a study that was
  * begun is when somebody goes on with it.
  */
+#include "lib/base/ctx.h"
 #include "lib/study/study.h"
 
 #include "llem/study.h"
@@ -161,8 +162,8 @@ static void every_run_has_its_turn(void **state)
 }
 
 /* A study of three, of which one fails if it says so. */
-#define THREE(fails, more)                                                                        \
-    QUICK "experiments: [{test: {request_s: 0.001}}, {test: {request_s: 0.002, fail_at: " fails \
+#define THREE(fails, more)                                                                         \
+    QUICK "experiments: [{test: {request_s: 0.001}}, {test: {request_s: 0.002, fail_at: " fails    \
           "}}, {test: {request_s: 0.003}}]\n" NO_GAPS ", experiment_order: interleave" more "}\n"
 
 static void a_failure_stops_nothing_and_is_tried_again(void **state)
@@ -195,7 +196,8 @@ static void a_failure_stops_nothing_and_is_tried_again(void **state)
     for (int i = 1; i <= 2; i++)
         document(f, dir,
                  llem_arena_printf(&f->a, "%s/attempts/%d/status.json",
-                                   llem_str_at(document(f, dir, "plan.json"), "runs.1.dir", ""), i));
+                                   llem_str_at(document(f, dir, "plan.json"), "runs.1.dir", ""),
+                                   i));
     llem_plan_free(p);
 }
 
@@ -223,8 +225,9 @@ static void too_many_failures_end_it(void **state)
     assert_string_equal(run_it(f, &ran, p, &opts, 0, NULL), "circuit_breaker");
     assert_string_equal(ran.ends, "fff");
     llem_plan_free(p);
-    p = plan_of(f, QUICK "sweep: {test.request_s: [0.001, 0.002, 0.003]}\n"
-                         "test: {fail_at: load_model}\n" NO_GAPS ", max_consecutive_failures: 1}\n");
+    p = plan_of(f,
+                QUICK "sweep: {test.request_s: [0.001, 0.002, 0.003]}\n"
+                      "test: {fail_at: load_model}\n" NO_GAPS ", max_consecutive_failures: 1}\n");
     opts.resume_dir = NULL;
     assert_string_equal(run_it(f, &ran, p, &opts, 0, NULL), "circuit_breaker");
     assert_string_equal(ran.ends, "f");
@@ -236,9 +239,9 @@ static void the_time_of_the_study_ends_it(void **state)
 {
     struct fixture *f = *state;
     /* 3.6 s; the second would take a minute */
-    llem_plan *p =
-        plan_of(f, QUICK "experiments: [{test: {request_s: 0.001}}, {test: {request_s: 60}}, {test: "
-                         "{request_s: 0.002}}]\n" NO_GAPS ", wall_clock_timeout_hours: 0.001}\n");
+    llem_plan *p = plan_of(
+        f, QUICK "experiments: [{test: {request_s: 0.001}}, {test: {request_s: 60}}, {test: "
+                 "{request_s: 0.002}}]\n" NO_GAPS ", wall_clock_timeout_hours: 0.001}\n");
     llem_run_opts opts = opts_of(f);
     struct ran ran;
     struct llem_value *v;
@@ -320,8 +323,9 @@ static void another_study_is_refused_with_what_differs(void **state)
     char dir[512];
 
     assert_string_equal(run_it(f, &ran, p, &opts, 0, dir), "completed");
-    other = plan_of(f, QUICK "experiments: [{test: {request_s: 0.003}}, {test: {request_s: 0.004}}, "
-                             "{test: {request_s: 0.001}}]\n" NO_GAPS "}\n");
+    other =
+        plan_of(f, QUICK "experiments: [{test: {request_s: 0.003}}, {test: {request_s: 0.004}}, "
+                         "{test: {request_s: 0.001}}]\n" NO_GAPS "}\n");
     opts.resume_dir = dir;
     assert_int_equal(start_error(f, other, &opts), LLEM_ESTUDY);
     assert_non_null(strstr(f->err.msg, "no longer there: test.request_s=0.002"));
@@ -344,7 +348,8 @@ static void another_study_is_refused_with_what_differs(void **state)
 static void more_cycles_are_more_runs(void **state)
 {
     struct fixture *f = *state;
-    llem_plan *p = plan_of(f, THREE("none", "")), *more = plan_of(f, THREE("none", ", n_cycles: 2"));
+    llem_plan *p = plan_of(f, THREE("none", "")),
+              *more = plan_of(f, THREE("none", ", n_cycles: 2"));
     llem_run_opts opts = opts_of(f);
     struct ran ran;
     char dir[512];
@@ -409,7 +414,8 @@ static void rewrite_claim(struct fixture *f, const char *dir, const char *key, s
     struct llem_value *claim = document(f, run, "claim.json");
 
     llem_set(&f->a, claim, key, v);
-    assert_int_equal(llem_json_save(llem_path_join(&f->a, run, "claim.json"), claim, NULL), LLEM_OK);
+    assert_int_equal(llem_json_save(llem_path_join(&f->a, run, "claim.json"), claim, NULL),
+                     LLEM_OK);
     unlink(llem_path_join(&f->a, run, "status.json"));
 }
 
@@ -437,13 +443,56 @@ static void a_claim_holds_until_its_owner_is_provably_dead(void **state)
     llem_plan_free(p);
 }
 
+static int64_t backwards(void *self)
+{
+    int64_t *wall_ns = self;
+
+    return *wall_ns -= 3600 * LLEM_NS_PER_S;
+}
+
+static int64_t monotonic(void *self)
+{
+    return llem_now_ns(&llem_system_clock);
+}
+
+static void a_clock_that_is_set_back_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    llem_plan *p = plan_of(f, THREE("load_model", ""));
+    llem_run_opts opts = opts_of(f);
+    int64_t wall_ns = llem_system_clock.wall_ns(llem_system_clock.self);
+    struct llem_clock clock = llem_system_clock;
+    struct ran ran;
+    struct llem_value *v;
+    char dir[512];
+
+    clock.self = &wall_ns;
+    clock.wall_ns = backwards;
+    clock.now_ns = monotonic;
+    f->ctx->clock = &clock;
+    assert_string_equal(run_it(f, &ran, p, &opts, 0, dir), "failed");
+    assert_string_equal(ran.ends, "cfc");
+    opts.resume = 1;
+    assert_string_equal(run_it(f, &ran, p, &opts, 0, NULL), "failed");
+    assert_string_equal(ran.starts, "2c1 ");
+    v = document(f, dir, "manifest.json");
+    for (size_t i = 0; i < 3; i++)
+        assert_true(llem_real_at(llem_get(v, "experiments")->items[i], "elapsed_seconds", -1) > 0);
+    f->ctx->clock = &llem_system_clock;
+    llem_plan_free(p);
+}
+
 static void what_is_no_study_is_refused(void **state)
 {
     struct fixture *f = *state;
     llem_plan *p = plan_of(f, THREE("none", ""));
     llem_run_opts opts = opts_of(f);
     static const char *const plans[] = {
-        "", "{", "[]", "{\"version\": 1}", "{\"version\": 2}",
+        "",
+        "{",
+        "[]",
+        "{\"version\": 1}",
+        "{\"version\": 2}",
         "{\"version\": 2, \"experiments\": [], \"runs\": [{\"dir\": \"../x\"}]}",
         "{\"version\": 2, \"experiments\": [], \"runs\": [{\"dir\": \".x\"}]}",
         "{\"version\": 2, \"experiments\": 3, \"runs\": [3]}",
@@ -479,6 +528,7 @@ int main(void)
         T(what_is_to_be_left_out_is),
         T(two_runners_do_not_share_a_study),
         T(a_claim_holds_until_its_owner_is_provably_dead),
+        T(a_clock_that_is_set_back_changes_nothing),
         T(what_is_no_study_is_refused),
 #undef T
     };
