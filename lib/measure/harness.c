@@ -88,6 +88,7 @@ void llem_harness_tell(struct llem_harness *h, llem_event_type type, const char 
         .power_w = NAN,
         .tokens_per_s = NAN,
         .temperature_c = NAN,
+        .energy_j = NAN,
     };
 
     if (h->m->event)
@@ -370,44 +371,6 @@ static llem_errcode step_environment(struct llem_harness *h, llem_error *err)
     return rc;
 }
 
-static const char *skip_baseline(const struct llem_harness *h)
-{
-    bool wanted = llem_bool_at(h->config, "measurement.baseline.enabled", !h->work);
-
-    if (!wanted || !h->sensors_wanted)
-        return "not_requested";
-    return llem_sensors_measure(h) ? NULL : "no_sensor";
-}
-
-static llem_errcode step_baseline(struct llem_harness *h, llem_error *err)
-{
-    double seconds = llem_real_at(h->config, "measurement.baseline.duration_seconds", 30);
-    int64_t begin, now, end;
-    llem_errcode rc = LLEM_OK;
-
-    if (h->quick && seconds > LLEM_QUICK_BASELINE_S)
-        seconds = LLEM_QUICK_BASELINE_S;
-    llem_watch_pace(h->watch, LLEM_PACE_STEADY);
-    llem_sensors_window_begin(h);
-    begin = now = llem_now_ns(h->clock);
-    end = begin + (int64_t)(seconds * 1e9);
-    while (rc == LLEM_OK && now < end) {
-        rc =
-            llem_harness_sleep_until(h, end - now > LLEM_NS_PER_S ? now + LLEM_NS_PER_S : end, err);
-        now = llem_now_ns(h->clock);
-        llem_harness_tell(h, LLEM_EVENT_STEP_UPDATE, "", "", (double)(now - begin) * 1e-9,
-                          fmin((double)(now - begin) * 1e-9 / seconds, 1));
-    }
-    llem_set(&h->arena, h->baseline, "sampler_windows", llem_sensors_window_end(h));
-    llem_watch_pace(h->watch, LLEM_PACE_LOAD);
-    if (rc != LLEM_OK)
-        return rc;
-    llem_set(&h->arena, h->baseline, "bare", llem_span(h, begin, now));
-    llem_set(&h->arena, h->baseline, "reason", llem_null(&h->arena));
-    llem_harness_note(h, "%.1f s", (double)(now - begin) * 1e-9);
-    return LLEM_OK;
-}
-
 static const char *skip_without_engine(const struct llem_harness *h)
 {
     return h->work ? "not_applicable" : NULL;
@@ -610,7 +573,7 @@ static const struct step {
 } steps[] = {
     { "preflight", "Checking", skip_without_engine, step_preflight },
     { "environment", NULL, NULL, step_environment },
-    { "baseline", "Measuring idle power", skip_baseline, step_baseline },
+    { "baseline", "Measuring idle power", llem_baseline_skip, llem_baseline_run },
     { "prompts", "Loading prompts", skip_without_engine, step_prompts },
     { "model", "Loading model", skip_without_engine, step_model },
     { "warmup", "Warming up", skip_warmup, llem_warmup_run },
@@ -700,7 +663,8 @@ static llem_errcode run_step(struct llem_harness *h, const struct step *s, llem_
 static llem_errcode prepare(struct llem_harness *h, llem_error *err)
 {
     struct llem_arena *a = &h->arena;
-    const char *const spans[] = { "bare", "loaded_before", "loaded_after", "reason" };
+    const char *const spans[] = { "bare",         "spot",   "loaded_before",
+                                  "loaded_after", "reason", "reused" };
     const char *const temperatures[] = { "reason", "temperature_begin_c", "temperature_end_c" };
     llem_errcode rc;
 

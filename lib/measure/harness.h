@@ -14,6 +14,7 @@
 
 /* Times of the method, in seconds; docs/harness.md says where each comes from. */
 #define LLEM_QUICK_BASELINE_S 2.0
+#define LLEM_SPOT_S 5.0 /* of a baseline that is checked */
 #define LLEM_QUICK_THERMAL_S 2.0
 #define LLEM_ROLL_S 2.0    /* before and after the window, at least */
 #define LLEM_ROLL_TICKS 10 /* ticks of each charged counter before the window, at least */
@@ -156,6 +157,12 @@ bool llem_sensors_concerns(const struct llem_harness *h, const struct llem_domai
 const struct llem_domain *llem_sensors_domain(const struct llem_harness *h, size_t index);
 struct llem_value *llem_sensors_json(struct llem_harness *h);
 struct llem_value *llem_sensors_charged_json(struct llem_harness *h);
+
+/* ---- baseline.c ---------------------------------------------------------------------------- */
+
+const char *llem_baseline_skip(const struct llem_harness *h);
+/* Idle power: measured, or taken over from an earlier run of the study. */
+llem_errcode llem_baseline_run(struct llem_harness *h, llem_error *err);
 
 /* ---- warmup.c ----------------------------------------------------------------------------- */
 

@@ -73,6 +73,7 @@ struct llem_watch {
     size_t n_domains;
     struct llem_reading *readings; /* room for the domain with the most fields */
     struct llem_area samples, faults;
+    _Atomic size_t told; /* rows of samples that others may read */
     pthread_t thread;
     bool joinable;
     sem_t started;
@@ -206,6 +207,7 @@ static void read_domain(struct llem_watch *w, const struct sensor *s, size_t loc
         take_reading(w, index, r, begin_ns, end_ns);
         good += r->status == LLEM_READ_OK;
     }
+    atomic_store_explicit(&w->told, w->samples.count, memory_order_release);
     if (good)
         atomic_fetch_add(&d->reads, 1);
     if (!slow)
@@ -268,6 +270,7 @@ static void tell(struct llem_watch *w, int64_t begin_ns, int64_t now)
     }
     e.elapsed_s = (double)(now - begin_ns) * 1e-9;
     e.fraction = -1;
+    e.energy_j = NAN; /* known when all is derived */
     e.temperature_c = hottest;
     e.tokens_per_s = live_tokens(w, now);
     w->event(w->event_user, &e);
@@ -580,6 +583,12 @@ int64_t llem_watch_cpu_ns(const struct llem_watch *w)
     if (!w->joinable || pthread_getcpuclockid(w->thread, &id) != 0 || clock_gettime(id, &t) < 0)
         return -1;
     return (int64_t)t.tv_sec * LLEM_NS_PER_S + t.tv_nsec;
+}
+
+const struct llem_sample *llem_watch_so_far(const struct llem_watch *w, size_t *count)
+{
+    *count = atomic_load_explicit(&w->told, memory_order_acquire);
+    return (const struct llem_sample *)(const void *)w->samples.base;
 }
 
 const struct llem_area *llem_watch_samples(const struct llem_watch *w)

@@ -86,6 +86,9 @@ bool llem_watch_temperature(const struct llem_watch *w, size_t domain, double *c
 int64_t llem_watch_late(const struct llem_watch *w);   /* deadlines missed by more than 1 ms */
 int64_t llem_watch_cpu_ns(const struct llem_watch *w); /* CPU time of the thread so far */
 
+/* The rows so far, which stay where they are and as they are. */
+const struct llem_sample *llem_watch_so_far(const struct llem_watch *w, size_t *count);
+
 /* After llem_watch_stop(). */
 const struct llem_area *llem_watch_samples(const struct llem_watch *w); /* struct llem_sample */
 const struct llem_area *llem_watch_faults(const struct llem_watch *w);  /* struct llem_fault */

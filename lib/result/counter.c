@@ -266,6 +266,47 @@ size_t llem__counter_powers(const struct llem__counter *c, struct llem_arena *a,
 
 /* ---- the window --------------------------------------------------------------------------- */
 
+/* Both ends lie somewhere within a tick's place, or within a read. */
+static bool span_is_known(double *variance, double mean_w, double half_s, double span_s)
+{
+    *variance += 2 * pow(mean_w * fmax(half_s, 1e-6) / span_s, 2) / 3;
+    return isfinite(mean_w) && isfinite(*variance);
+}
+
+bool llem__counter_span(const struct llem__counter *c, struct llem_arena *a, double from_s,
+                        double to_s, double *mean_w, double *variance)
+{
+    double *y, *at, width, first_s, last_s, whole_w;
+    size_t n = llem__counter_powers(c, a, from_s, to_s,
+                                    fmax(c->period_s * 0.5, c->resolved ? 0 : 0.1), &y, &at);
+
+    if (n < 2)
+        return false;
+    width = (at[n - 1] - at[0]) * (double)n / (double)(n - 1) / 2; /* half of all bins */
+    first_s = fmax(from_s, (at[0] + at[n - 1]) / 2 - width);
+    last_s = fmin(to_s, (at[0] + at[n - 1]) / 2 + width);
+    whole_w = (llem__counter_at(c, last_s) - llem__counter_at(c, first_s)) / (last_s - first_s);
+    *mean_w = isnan(whole_w) ? llem__mean(y, n) : whole_w;
+    *variance = llem__variance_of_mean(y, n);
+    return span_is_known(variance, *mean_w, llem__counter_half(c, from_s, to_s), last_s - first_s);
+}
+
+bool llem__power_span(const struct llem__power *p, bool is_average, struct llem_arena *a,
+                      double from_s, double to_s, double *mean_w, double *variance)
+{
+    double *y;
+    size_t n;
+
+    if (is_average)
+        from_s += p->averaging_s > 0 ? p->averaging_s : 1; /* what came before is still in it */
+    n = llem__power_means(p, a, from_s, to_s, p->period_s, &y);
+    if (n < 2)
+        return false;
+    *mean_w = llem__mean(y, n);
+    *variance = llem__variance_of_mean(y, n);
+    return span_is_known(variance, *mean_w, 0, to_s - from_s);
+}
+
 void llem__estimate_none(struct llem__estimate *e, enum llem__method m)
 {
     const double nan_ = (double)NAN;

@@ -228,8 +228,7 @@ static bool span_power(struct llem__derive *x, const struct llem__domain *d, con
 {
     const struct llem_value *span = llem_at(x->json, path);
     int64_t begin = llem__time_at(span, "begin_ns"), end = llem__time_at(span, "end_ns");
-    double from_s, to_s, half_s = 0, *y;
-    size_t n;
+    double from_s, to_s;
 
     if (!d->best || begin < 0 || end <= begin)
         return false;
@@ -242,43 +241,57 @@ static bool span_power(struct llem__derive *x, const struct llem__domain *d, con
     }
     from_s = (double)(begin - x->window.t0_ns) / 1e9;
     to_s = (double)(end - x->window.t0_ns) / 1e9;
-    if (d->best == &d->methods[0] && d->has_counter) {
-        const struct llem__counter *c = &d->counter;
-        double *at, width;
+    if (d->best == &d->methods[0] && d->has_counter)
+        return llem__counter_span(&d->counter, x->scratch, from_s, to_s, mean_w, variance);
+    if (d->best->method == LLEM__POWER_AVERAGE)
+        return llem__power_span(&d->average, true, x->scratch, from_s, to_s, mean_w, variance);
+    return llem__power_span(&d->instant, false, x->scratch, from_s, to_s, mean_w, variance);
+}
 
-        half_s = llem__counter_half(c, from_s, to_s);
-        n = llem__counter_powers(c, x->scratch, from_s, to_s,
-                                 fmax(c->period_s * 0.5, c->resolved ? 0 : 0.1), &y, &at);
-        if (n < 2)
-            return false;
-        width = (at[n - 1] - at[0]) * (double)n / (double)(n - 1) / 2; /* half of all bins */
-        from_s = fmax(from_s, (at[0] + at[n - 1]) / 2 - width);
-        to_s = fmin(to_s, (at[0] + at[n - 1]) / 2 + width);
-        *mean_w = (llem__counter_at(c, to_s) - llem__counter_at(c, from_s)) / (to_s - from_s);
-        if (isnan(*mean_w))
-            *mean_w = llem__mean(y, n);
-    } else {
-        bool is_average = d->best->method == LLEM__POWER_AVERAGE;
-        const struct llem__power *p = is_average ? &d->average : &d->instant;
+/* What an earlier run of the study measured of the domain by the same kind of reading. */
+static const struct llem_value *kept_reading(const struct llem__derive *x,
+                                             const struct llem__domain *d)
+{
+    const struct llem_value *list = llem_at(x->json, "baseline.reused.domains");
+    const char *role = !d->best                                      ? NULL
+                       : d->best == &d->methods[0] && d->has_counter ? "counter"
+                       : d->best->method == LLEM__POWER_AVERAGE      ? "power_average"
+                       : d->best->method == LLEM__POWER_INSTANT      ? "power_instant"
+                                                                     : NULL;
 
-        if (is_average)
-            from_s += p->averaging_s > 0 ? p->averaging_s : 1; /* what came before is still in it */
-        n = llem__power_means(p, x->scratch, from_s, to_s, p->period_s, &y);
-        if (n < 2)
-            return false;
-        *mean_w = llem__mean(y, n);
-    }
-    *variance = llem__variance_of_mean(y, n);
-    /* Both ends lie somewhere within a tick's place, or within a read. */
-    *variance += 2 * pow(*mean_w * fmax(half_s, 1e-6) / (to_s - from_s), 2) / 3;
-    return isfinite(*mean_w) && isfinite(*variance);
+    for (size_t i = 0; role && list && list->kind == LLEM_LIST && i < list->count; i++)
+        if (strcmp(llem_str_at(list->items[i], "id", ""), d->id) == 0 &&
+            strcmp(llem_str_at(list->items[i], "sampler", ""), d->sampler) == 0)
+            return llem_get(list->items[i], role);
+    return NULL;
+}
+
+/*
+ * Idle that an earlier run measured. What it has moved by since is seen by a spot check, and the
+ * whole difference counts; without one it lies anywhere within what a check would have let pass.
+ */
+static bool kept_power(struct llem__derive *x, const struct llem__domain *d, double *mean_w,
+                       double *variance)
+{
+    const struct llem_value *kept = kept_reading(x, d);
+    double p = llem_real_at(kept, "power_w", (double)NAN),
+           u = llem_real_at(kept, "u_w", (double)NAN), spot_w, v,
+           threshold = llem_real_at(x->json, "baseline.reused.drift_threshold", (double)NAN);
+
+    if (span_power(x, d, "baseline.spot", &spot_w, &v))
+        v += pow(spot_w - p, 2);
+    else
+        v = pow(threshold * p, 2) / 3;
+    *mean_w = p;
+    *variance = u * u + v;
+    return isfinite(p) && isfinite(*variance);
 }
 
 static void idle_of_domain(struct llem__derive *x, struct llem__domain *d)
 {
     double v, drift;
 
-    if (span_power(x, d, "baseline.bare", &d->bare_w, &v))
+    if (span_power(x, d, "baseline.bare", &d->bare_w, &v) || kept_power(x, d, &d->bare_w, &v))
         d->u_bare_w = sqrt(v);
     else
         d->bare_w = (double)NAN;

@@ -86,6 +86,13 @@ double llem__power_integral(const struct llem__power *p, double from_s, double t
 size_t llem__power_means(const struct llem__power *p, struct llem_arena *a, double from_s,
                          double to_s, double bin_s, double **out);
 
+/* Mean power over a span in seconds from the origin, and the variance of that mean; false where it
+ * holds too little. */
+bool llem__counter_span(const struct llem__counter *c, struct llem_arena *a, double from_s,
+                        double to_s, double *mean_w, double *variance);
+bool llem__power_span(const struct llem__power *p, bool is_average, struct llem_arena *a,
+                      double from_s, double to_s, double *mean_w, double *variance);
+
 /* ---- estimates ---------------------------------------------------------------------------- */
 
 enum llem__method {

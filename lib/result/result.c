@@ -214,7 +214,8 @@ static struct llem_value *energy_per_device(struct llem__derive *x)
 static struct llem_value *energy_breakdown(struct llem__derive *x)
 {
     struct llem_value *o = llem_map(x->a);
-    const struct llem_value *bare = llem_at(x->json, "baseline.bare");
+    const struct llem_value *own = llem_at(x->json, "baseline.bare");
+    const struct llem_value *bare = llem_is_null(own) ? llem_at(x->json, "baseline.reused") : own;
     int64_t begin = llem__time_at(bare, "begin_ns"), end = llem__time_at(bare, "end_ns");
     bool has = isfinite(x->baseline.v);
 

@@ -435,6 +435,7 @@ struct llem_value *llem__notes(struct llem__derive *x)
     struct llem_buf b = LLEM_BUF_INIT(8192);
     double wait = llem_real_at(x->json, "thermal.waited_s", (double)NAN);
     const char *mode = llem_str_at(x->json, "warmup.mode", "");
+    int64_t kept = llem__time_at(llem_at(x->json, "baseline.reused"), "end_ns");
     struct llem_value *v;
 
     if (isfinite(x->energy.v)) {
@@ -456,7 +457,13 @@ struct llem_value *llem__notes(struct llem__derive *x)
                       x->energy.reason ? x->energy.reason : "unknown");
     }
     llem_buf_adds(&b, " One run: repeatability is not included.");
-    if (isfinite(x->baseline.v))
+    if (isfinite(x->baseline.v) && kept >= 0)
+        llem_buf_addf(&b, " Idle power %.1f W, measured %.0f s before this run's work by %s%s.",
+                      x->baseline.v, (double)(x->window.t0_ns - kept) * 1e-9,
+                      llem_str_at(x->json, "baseline.reused.run", "an earlier run"),
+                      llem_is_null(llem_at(x->json, "baseline.spot")) ? ""
+                                                                      : " and checked by this");
+    else if (isfinite(x->baseline.v))
         llem_buf_addf(&b, " Idle power %.1f W, measured before the model was loaded.",
                       x->baseline.v);
     if (*mode)

@@ -910,6 +910,8 @@ static struct llem_value *experiment_of(const struct llem_study *s, size_t i,
     llem_set(a, v, "site", llem_site(a, s->ctx));
     llem_set(a, v, "run_mark", llem_string(a, cell->mark));
     llem_set(a, v, "variables", llem_variables_to_record(s->ctx, a));
+    if (p->n_runs > 1)
+        llem_set(a, v, "baselines", llem_string(a, "../baselines"));
     return v;
 }
 

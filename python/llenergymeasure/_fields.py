@@ -65,7 +65,7 @@ class EnergyBreakdown(Fields):
     baseline_power_w: float | None = None
     """W; = baseline_power_w"""
     baseline_method: str | None = None
-    """fresh; null without baseline"""
+    """fresh, cached or validated; null without baseline"""
     baseline_timestamp: datetime | None = None
     """UTC; begin of the baseline"""
     baseline_cache_age_sec: float | None = None

@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 
 import jsonschema
+import recompute
 import referencing
 import studies
 import tap
@@ -46,6 +47,7 @@ SECTIONS = {
     "progress": ["Progress"],
     "machine": ["llem config --format=json"],
     "fetch": ["llem fetch --format=json"],
+    "baseline": ["Baselines"],
     "study-result": ["study_result.json"],
 }
 IN_A_STUDY = ["claim", "experiment", "manifest", "plan", "recording", "resolution", "status"]
@@ -165,7 +167,8 @@ class Outcome:
 
 
 def schema_of(path: str) -> str:
-    return pathlib.Path(path).name.split(".")[0].removeprefix("_")
+    at = pathlib.Path(path)
+    return "baseline" if at.parent.name == "baselines" else at.name.split(".")[0].removeprefix("_")
 
 
 @functools.cache
@@ -326,6 +329,63 @@ def damaged(name: str, document: dict):
 
 
 @functools.cache
+def test_idle_power_that_is_kept_is_valid_and_is_all_in_the_recording():
+    """Harnesses are run as by a study: the second takes over what the first measured."""
+    with tempfile.TemporaryDirectory(prefix="llem-files-") as tmp:
+        root = pathlib.Path(tmp)
+        (root / "scenario").write_text("epoch boot\nboard h100\n  gain 1\n  load idle 80\n")
+        env = environment(
+            root,
+            LLEM_NVML_LIBRARY=str(BUILD / "tests/fakes/libnvidia-ml.so.1"),
+            LLEM_FAKE_NVML_SCENARIO=str(root / "scenario"),
+        )
+        settings = [
+            *("warmup.enabled=false", "baseline.validation_interval=2", "quick=true"),
+            *("energy_sampler=nvml", "baseline.strategy=validated"),
+        ]
+        command = "run -m none -e test -d builtin -n 1 --set=test.load_s=0 --set=test.request_s=0.5"
+        command += " --set=test.gpus=[GPU-fa4e0000-0000-0000-0000-000000000000]"
+        command = [*command.split(), *(f"--set=measurement.{s}" for s in settings)]
+        quiet = functools.partial(subprocess.run, env=env, check=True, capture_output=True)
+        quiet([BUILD / "llem", *command, "-o", root / "r"])
+        (path,) = (root / "r").rglob("experiment.json")
+        experiment = json.loads(path.read_text()) | {"baselines": "../baselines"}
+        found = []
+        for i in range(3):
+            directory = root / f"run{i}"
+            directory.mkdir()
+            (directory / "experiment.json").write_text(json.dumps(experiment))
+            quiet([BUILD / "llem", "experiment", directory])
+            recording = json.loads((directory / "recording/recording.json").read_text())
+            bad = errors("recording", recording)
+            assert not bad, bad
+            found.append(recording["baseline"])
+            bad = recompute.compare(directory)
+            assert not bad, "\n".join(bad)
+            assert "~baseline_power_w" in recompute.recompute(directory)
+        assert [b["method"] for b in found] == ["fresh", "validated", "validated"]
+        assert [b["bare"] is None for b in found] == [False, True, True]
+        assert [b["spot"] is None for b in found] == [True, True, False]
+        assert found[1]["reused"]["run"] == found[2]["reused"]["run"] == "run0"
+        (kept,) = (root / "baselines").iterdir()
+        document = json.loads(kept.read_text())
+        bad = errors("baseline", document)
+        assert not bad, bad
+        assert document["uses"] == 0  # the third run has checked it
+        for path, broken in damaged("baseline", document):
+            assert errors("baseline", broken), path
+        # A changed power limit is another condition.
+        with (root / "scenario").open("a") as scenario:
+            scenario.write("  limit 500\n")
+        directory = root / "limited"
+        directory.mkdir()
+        (directory / "experiment.json").write_text(json.dumps(experiment))
+        quiet([BUILD / "llem", "experiment", directory])
+        recording = json.loads((directory / "recording/recording.json").read_text())
+        assert recording["baseline"]["method"] == "fresh"
+        assert len(list((root / "baselines").iterdir())) == 2
+
+
 def made_up_study() -> dict:
     """The result of a study in which a run is missing, one failed and one has no energy."""
     with tempfile.TemporaryDirectory(prefix="llem-files-") as tmp:
@@ -358,7 +418,7 @@ def test_the_result_of_a_study_is_as_the_schema_says():
 
 def test_files_with_a_key_less_or_a_key_more_are_refused():
     for name in SECTIONS:
-        if name in ("progress", "machine", "fetch", "equivalence_groups"):
+        if name in ("progress", "machine", "fetch", "equivalence_groups", "baseline"):
             continue
         document = made_up_study() if name == "study-result" else completed().named(name)
         count = 0

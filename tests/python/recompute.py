@@ -204,6 +204,10 @@ def recompute(directory: pathlib.Path) -> dict[str, float]:
         out[f"energy.domains.{k}.energy_j"] = energies[-1]
         if r.json["baseline"]["bare"]:
             bare.append(c.mean_power(r.json["baseline"]["bare"], t0))
+            continue
+        for kept in (r.json["baseline"].get("reused") or {}).get("domains", []):
+            if (kept["id"], kept["sampler"]) == (domain["id"], domain["sampler"]):
+                bare.append(kept["counter"]["power_w"])
     if energies:
         out["total_energy_j"] = math.fsum(energies)
         if n_out:

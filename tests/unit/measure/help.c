@@ -157,6 +157,7 @@ void sim_reset(const struct llem_clock *clock)
     sim.clock = clock;
     sim.idle_w = 100;
     sim.load_w = 400;
+    sim.limit_w = 700;
     sim.tick_s = 0.1;
     sim.hot_c = sim.cool_c = 40;
     sim.cooling_s = 5;
@@ -309,6 +310,7 @@ static struct llem_value *describe(void *self, struct llem_arena *a)
     struct llem_value *v = llem_map(a);
 
     llem_set(a, v, "driver", llem_string(a, "simulated"));
+    llem_set(a, v, "power_limit_w", llem_real(a, sim.limit_w));
     return v;
 }
 

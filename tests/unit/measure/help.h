@@ -41,6 +41,7 @@ enum { SIM_GPUS = 2 };
 struct sim {
     const struct llem_clock *clock;
     double idle_w, load_w;
+    double limit_w;                       /* only told, by every sensor */
     double tick_s;                        /* of the GPU's counter */
     _Atomic int64_t work_begin, work_end; /* the engine at work; 0 = not yet */
     double hot_c, cool_c, cooling_s;      /* temperature falls from hot to cool from t = 0 on */

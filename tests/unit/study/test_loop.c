@@ -6,6 +6,7 @@
 #include "lib/base/ctx.h"
 #include "lib/study/study.h"
 
+#include "lib/study/locks.h"
 #include "llem/study.h"
 #include "tests/unit/config/help.h"
 #include <fcntl.h>
@@ -512,6 +513,67 @@ static void what_is_no_study_is_refused(void **state)
     llem_plan_free(p);
 }
 
+/* ---- boards --------------------------------------------------------------------------------- */
+
+#define BOARD "GPU-fa4e0000-0000-0000-0000-000000000000"
+
+static llem_plan *plan_on_a_board(struct fixture *f)
+{
+    char path[1024];
+
+    snprintf(path, sizeof(path), "%s/tests/fakes/libnvidia-ml.so.1", getenv("LLEM_TEST_BUILD_DIR"));
+    setenv("LLEM_NVML_LIBRARY", path, 1);
+    setenv("LLEM_FAKE_NVML_SCENARIO",
+           put(f, "scenario", "epoch boot\nboard h100\n  gain 1\n  load idle 80\n"), 1);
+    setenv("LLEM_LOCK_DIR", in_dir(f, "locks"), 1);
+    return plan_of(f, "task: {model: none, dataset: {source: builtin, n_prompts: 1}}\n"
+                      "engine: test\ntest: {request_s: 0.3, gpus: [" BOARD "]}\n"
+                      "measurement: {quick: true, warmup: {enabled: false}}\n" NO_GAPS
+                      ", n_cycles: 2}\n");
+}
+
+static void a_study_measures_idle_once_on_boards_of_its_own(void **state)
+{
+    static const char *const board[] = { BOARD };
+    struct fixture *f = *state;
+    llem_plan *p = plan_on_a_board(f);
+    llem_run_opts opts = opts_of(f);
+    struct llem_locks locks = { .study = "another" };
+    const char *const method = "baseline.method", *const reused = "baseline.reused.run";
+    const struct llem_value *runs;
+    struct llem_value *first, *second;
+    llem_job *job = NULL;
+    struct ran ran;
+    char dir[512];
+
+    /* Somebody else has the board: nothing is begun, unless we do not care. */
+    assert_int_equal(llem_locks_take(&locks, f->ctx, board, 1, &f->err), LLEM_OK);
+    assert_int_equal(llem_study_start(&job, f->ctx, p, &opts, &f->err), LLEM_ESTUDY);
+    assert_contains(f->err.msg, "for 'another'");
+    assert_contains(f->err.hint, "--no-lock");
+    opts.no_lock = 1;
+    run_it(f, &ran, p, &opts, 0, dir);
+    assert_string_equal(ran.ends, "cc");
+    llem_locks_release(&locks);
+
+    opts.no_lock = 0;
+    run_it(f, &ran, p, &opts, 0, dir);
+    assert_string_equal(ran.ends, "cc");
+    assert_int_equal(llem_locks_take(&locks, f->ctx, board, 1, &f->err), LLEM_OK);
+    llem_locks_release(&locks);
+    runs = llem_get(document(f, dir, "plan.json"), "runs");
+    assert_int_equal(runs->count, 2);
+    first = document(f, llem_path_join(&f->a, dir, llem_str_at(runs->items[0], "dir", "")),
+                     "recording/recording.json");
+    second = document(f, llem_path_join(&f->a, dir, llem_str_at(runs->items[1], "dir", "")),
+                      "recording/recording.json");
+    assert_string_equal(llem_str_at(first, method, ""), "fresh");
+    assert_string_equal(llem_str_at(second, method, ""), "validated");
+    assert_string_equal(llem_str_at(second, reused, ""), llem_str_at(runs->items[0], "dir", "?"));
+    unsetenv("LLEM_FAKE_NVML_SCENARIO");
+    llem_plan_free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -530,6 +592,7 @@ int main(void)
         T(a_claim_holds_until_its_owner_is_provably_dead),
         T(a_clock_that_is_set_back_changes_nothing),
         T(what_is_no_study_is_refused),
+        T(a_study_measures_idle_once_on_boards_of_its_own),
 #undef T
     };
 
