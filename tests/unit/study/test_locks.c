@@ -172,6 +172,8 @@ static void without_gpus_nothing_is_taken(void **state)
     assert_boards(f, "vllm", "vllm.engine.tensor_parallel_size=2", "");
     play(f, "board h100\n");
     assert_boards(f, "vllm", "vllm.engine.tensor_parallel_size=2", "0");
+    unsetenv("LLEM_LOCK_DIR"); /* pretended boards are locked in a directory of their own alone */
+    assert_boards(f, "vllm", NULL, "");
 }
 
 static const char *boards_of_plan(struct fixture *f, const char *yaml)
