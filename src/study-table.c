@@ -11,10 +11,7 @@
 
 enum { LINES = 40, NOTES = 10 }; /* shown of configurations, of warnings */
 
-/* `estimate`: shown with "~" where the quantity itself has no value. */
-static const struct block {
-    const char *title, *name, *estimate, *unit;
-} blocks[] = {
+const struct study_quantity study_quantities[] = {
     { "Energy per output token", "energy_per_output_token_j", NULL, "J/tok" },
     { "Energy", "total_energy_j", "energy_estimated_j", "J" },
     { "Energy above idle", "energy_adjusted_j", NULL, "J" },
@@ -24,7 +21,9 @@ static const struct block {
     { "Time to first token", "ttft_mean_ms", NULL, "ms" },
     { "Between tokens (ITL)", "itl_mean_ms", NULL, "ms" },
     { "Per output token (TPOT)", "tpot_ms", NULL, "ms" },
+    { "Tokens out", "output_tokens", NULL, "tok" },
     { "Peak memory", "peak_memory_mb", NULL, "MiB" },
+    { .name = NULL },
 };
 
 /* ---- reading ------------------------------------------------------------------------------ */
@@ -100,7 +99,7 @@ static void label_of(char *out, const llem_result *r, size_t i, bool engines)
 }
 
 static bool line_of(struct line *l, const llem_result *r, const struct glyphs *g,
-                    const struct block *b, size_t i, bool engines)
+                    const struct study_quantity *b, size_t i, bool engines)
 {
     const char *name = b->name;
     double mean, low, high, cv, p, slope;
@@ -136,10 +135,8 @@ static bool line_of(struct line *l, const llem_result *r, const struct glyphs *g
 
         low = real_at(r, "configurations.%zu.ratios.%s.ci95.0", i, name);
         high = real_at(r, "configurations.%zu.ratios.%s.ci95.1", i, name);
-        if (!isnan(ratio) && !isnan(low))
-            snprintf(l->ratio, sizeof(l->ratio), "%.4g (%.4g %s %.4g)", ratio, low, g->to, high);
-        else if (!isnan(ratio))
-            snprintf(l->ratio, sizeof(l->ratio), "%.4g", ratio);
+        if (!isnan(ratio))
+            table_ratio(l->ratio, g, ratio, low, high);
     }
     return true;
 }
@@ -179,8 +176,8 @@ static void print_md(FILE *f, const char *const *cells)
     fputs("|\n", f);
 }
 
-static void print_block(FILE *f, const struct term *t, const llem_result *r, const struct block *b,
-                        size_t n, bool engines, bool md)
+static void print_block(FILE *f, const struct term *t, const llem_result *r,
+                        const struct study_quantity *b, size_t n, bool engines, bool md)
 {
     const char *const titles[] = { b->title, "mean", "CV", "ratio to the first", "trend" };
     const char *const dim = t->color.dim, *const heads[] = { t->color.bold, dim, dim, dim, dim };
@@ -304,11 +301,10 @@ void study_print(FILE *f, const struct term *t, const char *format, const llem_r
     llem_result_bool(r, "original", &original, &null);
     if (!md)
         print_title(f, t, r, original);
-    for (size_t i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++) {
+    for (const struct study_quantity *q = study_quantities; q->name; q++) {
         /* Of all tokens only where there is nothing about those that are generated. */
-        if (strcmp(blocks[i].name, "avg_tokens_per_second") == 0 && !original)
-            continue;
-        print_block(f, t, r, &blocks[i], n, engines, md);
+        if (strcmp(q->name, "avg_tokens_per_second") != 0 || original)
+            print_block(f, t, r, q, n, engines, md);
     }
     if (md)
         return;

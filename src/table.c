@@ -102,6 +102,15 @@ static void print_number(char out[CELL], const struct glyphs *g, const struct ro
                  estimate);
 }
 
+void table_ratio(char out[TABLE_CELL], const struct glyphs *g, double value, double low,
+                 double high)
+{
+    if (isfinite(low) && isfinite(high))
+        snprintf(out, TABLE_CELL, "%.4g (%.4g %s %.4g)", value, low, g->to, high);
+    else
+        snprintf(out, TABLE_CELL, "%.4g", value);
+}
+
 static void print_si(char *out, double value, const char *unit)
 {
     static const char *const prefixes[] = { "", "k", "M", "G", "T", "P", "E", "Z" };

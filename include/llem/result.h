@@ -47,6 +47,11 @@ LLEM_API int llem_is_study(const char *path);
 LLEM_API llem_errcode llem_study_table(const llem_result *study, const char *format, char **out,
                                        size_t *len, llem_error *err);
 
+/* Results, or studies, against the first of them: paths as for llem_result_load() or, all of them,
+ * llem_study_load(). The getters read it: docs/formats.md, "llem compare --format=json". */
+LLEM_API llem_errcode llem_compare(llem_result **out, llem_ctx *ctx, const char *const *paths,
+                                   size_t n, llem_error *err);
+
 /* The text of result.json; borrowed. */
 LLEM_API const char *llem_result_json(const llem_result *r);
 /* The experiment's directory; borrowed. */

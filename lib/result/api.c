@@ -182,6 +182,26 @@ const struct llem_value *llem__result_tree(const llem_result *r)
     return r->json;
 }
 
+llem_errcode llem__result_of(llem_result **out, const struct llem_value *v,
+                             const struct llem_arena *a, const char *dir, llem_error *err)
+{
+    llem_result *r = calloc(1, sizeof(*r));
+
+    if (!r)
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for a result");
+    llem_buf_init(&r->text, SIZE_MAX / 2);
+    r->dir = llem_arena_strdup(&r->arena, dir);
+    r->json = llem_copy(&r->arena, v);
+    llem_json_dump(&r->text, r->json, LLEM_JSON_PRETTY);
+    llem_buf_addc(&r->text, '\n');
+    if (a->oom || r->arena.oom || r->text.failed) {
+        llem_result_free(r);
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for a result");
+    }
+    *out = r;
+    return LLEM_OK;
+}
+
 /* ---- studies ------------------------------------------------------------------------------ */
 
 /* When a file was last written; 0 where there is none. */

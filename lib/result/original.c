@@ -45,6 +45,25 @@ static struct llem_value *load_beside(struct llem__study *s, const char *run, co
     return v;
 }
 
+struct llem_value *llem__original_settings(struct llem_arena *a, const char *dir)
+{
+    const char *path = llem_path_join(a, dir, "_resolution.json");
+    const struct llem_value *overrides;
+    struct llem_value *v = NULL, *settings;
+
+    if (!path || llem_json_load(a, &v, path, LLEM_RECORDING_MAX_JSON, NULL) < 0)
+        return NULL;
+    overrides = llem_get(v, "overrides");
+    settings = llem_map(a);
+    for (size_t i = 0; overrides && overrides->kind == LLEM_MAP && i < overrides->count; i++) {
+        const struct llem_value *effective = llem_get(overrides->items[i], "effective");
+
+        if (effective)
+            llem_set(a, settings, overrides->keys[i], llem_copy(a, effective));
+    }
+    return settings;
+}
+
 /* The settings that the study varied, out of _resolution.json. */
 static struct llem_value *settings_of(struct llem__study *s, const char *run,
                                       struct llem_value *axes)

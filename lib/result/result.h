@@ -30,6 +30,10 @@ llem_errcode llem_result_verify(const char *experiment_dir, struct llem_arena *a
                                 struct llem_difference **out, size_t *n_out, size_t *compared,
                                 llem_error *err);
 
+/* A document as a result that the public getters read: the tree is copied. oom of `a`, where the
+ * tree lives, is an error. */
+llem_errcode llem__result_of(llem_result **out, const struct llem_value *v,
+                             const struct llem_arena *a, const char *dir, llem_error *err);
 /* The tree of a result that is loaded. */
 const struct llem_value *llem__result_tree(const llem_result *r);
 

@@ -160,12 +160,38 @@ static double original_value(const struct llem_value *result, const char *name, 
     return d == 0 ? (double)NAN : d;
 }
 
-static void read_measures(struct reader *r, struct llem__run *run, const struct llem_value *result)
+/* "AMD EPYC 7742; 2 x NVIDIA A100" */
+static const char *hardware_of(struct llem_arena *a, const struct llem_value *environment)
+{
+    const struct llem_value *gpus = llem_get(environment, "gpus");
+    struct llem_buf b = LLEM_BUF_INIT(1 << 16);
+    const char *text;
+
+    llem_buf_adds(&b, llem_str_at(environment, "cpu.model", ""));
+    for (size_t i = 0, same; gpus && gpus->kind == LLEM_LIST && i < gpus->count; i += same) {
+        const char *name = llem_str_at(gpus->items[i], "name", "GPU");
+
+        for (same = 1; i + same < gpus->count; same++)
+            if (strcmp(llem_str_at(gpus->items[i + same], "name", "GPU"), name) != 0)
+                break;
+        llem_buf_addf(&b, "%s%zu x %s", b.len ? "; " : "", same, name);
+    }
+    text = llem_arena_strdup(a, b.data);
+    llem_buf_done(&b);
+    return text ? text : "";
+}
+
+void llem__run_of_result(struct llem_arena *a, struct llem__run *run,
+                         const struct llem_value *result)
 {
     const struct llem_value *quantities = llem_get(result, "quantities");
     bool original = llem__is_original(result);
-    struct llem_arena *a = r->s->a;
 
+    run->quality = original ? "unknown" : kept(a, result, "energy_quality", "none");
+    run->source = kept(a, result, "energy_source", "");
+    run->scope = joined(a, llem_get(result, "energy_scope"), NULL);
+    run->hardware = hardware_of(a, llem_get(result, "environment"));
+    run->prompts = kept(a, result, "dataset.sha256", "");
     for (size_t m = 0; m < LLEM__MEASURES; m++) {
         const char *path = llem__measures[m].path;
         const struct llem_value *q = llem_get(quantities, path);
@@ -274,7 +300,8 @@ static void read_run(struct reader *r, struct llem__run *run, const struct llem_
     const char *dir = llem_path_join(&own, r->s->dir, run->dir);
     llem_error err = { 0 };
 
-    run->reason = run->message = run->quality = run->source = run->scope = run->prompts = "";
+    run->reason = run->message = run->quality = run->source = run->scope = "";
+    run->hardware = run->prompts = "";
     run->started_s = run->finished_s = (double)NAN;
     run->row = row;
     read_state(r, run, &own, dir, entry);
@@ -289,12 +316,7 @@ static void read_run(struct reader *r, struct llem__run *run, const struct llem_
         }
     }
     if (result) {
-        run->quality =
-            llem__is_original(result) ? "unknown" : kept(a, result, "energy_quality", "none");
-        run->source = kept(a, result, "energy_source", "");
-        run->scope = joined(a, llem_get(result, "energy_scope"), NULL);
-        run->prompts = kept(a, result, "dataset.sha256", "");
-        read_measures(r, run, result);
+        llem__run_of_result(a, run, result);
     } else {
         for (size_t m = 0; m < LLEM__MEASURES; m++) {
             run->v[m] = run->u_stat[m] = run->u_sys[m] = (double)NAN;
@@ -322,6 +344,7 @@ static void read_run(struct reader *r, struct llem__run *run, const struct llem_
     llem__add(a, row, "energy_quality", llem_string(a, *run->quality ? run->quality : "none"));
     llem__add(a, row, "energy_source", text_or_null(a, run->source));
     llem__add(a, row, "energy_scope", text_or_null(a, run->scope));
+    llem__add(a, row, "hardware", text_or_null(a, run->hardware));
     llem__add(a, row, "dataset_sha256", text_or_null(a, run->prompts));
     llem__add(
         a, row, "warnings",

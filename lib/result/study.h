@@ -40,7 +40,7 @@ struct llem__run {
     const char *state, *reason, *message;
     double started_s, finished_s; /* wall clock; NaN */
     bool completed;
-    const char *quality, *source, *scope, *prompts;                          /* of the result; "" */
+    const char *quality, *source, *scope, *hardware, *prompts;               /* of the result; "" */
     double v[LLEM__MEASURES], u_stat[LLEM__MEASURES], u_sys[LLEM__MEASURES]; /* NaN */
     const char *qualities[LLEM__MEASURES], *reasons[LLEM__MEASURES];         /* "" */
     struct llem_value *row;
@@ -82,8 +82,22 @@ struct llem_value *llem__configurations(struct llem__study *s);
 /* A ratio with the 95 % interval of n logarithms of ratios, or null for a reason. */
 struct llem_value *llem__ratio_of(struct llem_arena *a, const double *logs, size_t n);
 struct llem_value *llem__no_ratio(struct llem_arena *a, const char *reason);
+/* The ratio of one measure over pairs of runs, ours[i] / theirs[i]. logs: room for n. */
+struct llem_value *llem__ratio_over(struct llem_arena *a, const struct llem__run *const *theirs,
+                                    const struct llem__run *const *ours, size_t n, size_t m,
+                                    double *logs);
+/* Can energies of the two be compared at all: the same kinds of devices, read by one sampler? */
+bool llem__same_scope(const struct llem__run *x, const struct llem__run *y);
+size_t llem__measure(const char *name); /* its place in llem__measures */
+/* What of a result.json belongs into a run; v, u_stat, u_sys, qualities, reasons, and what it is.
+ */
+void llem__run_of_result(struct llem_arena *a, struct llem__run *run,
+                         const struct llem_value *result);
 /* original.c: the plan that a study of the original's can be read by. */
 llem_errcode llem__original_plan(struct llem__study *s, llem_error *err);
 bool llem__is_original(const struct llem_value *result);
+/* The settings that differ from the defaults, by path, out of the original's _resolution.json in a
+ * run's directory; NULL without one. */
+struct llem_value *llem__original_settings(struct llem_arena *a, const char *dir);
 
 #endif

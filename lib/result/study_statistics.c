@@ -143,6 +143,31 @@ static bool same_sampler(const char *a, const char *b)
     return n == strcspn(b, "/") && strncmp(a, b, n) == 0;
 }
 
+/* Each kind of device ("gpu" of "gpu:UUID") of one scope is in the other. */
+static bool kinds_within(const char *scope, const char *other)
+{
+    while (*scope) {
+        size_t kind = strcspn(scope, ": ");
+        const char *at = other;
+
+        while (*at && !(strcspn(at, ": ") == kind && strncmp(at, scope, kind) == 0)) {
+            at += strcspn(at, " ");
+            at += *at == ' ';
+        }
+        if (!*at)
+            return false;
+        scope += strcspn(scope, " ");
+        scope += *scope == ' ';
+    }
+    return true;
+}
+
+bool llem__same_scope(const struct llem__run *x, const struct llem__run *y)
+{
+    return same_sampler(x->source, y->source) && kinds_within(x->scope, y->scope) &&
+           kinds_within(y->scope, x->scope);
+}
+
 /* The runs of two configurations in the cycles that both completed: by cycle, which each has once.
  */
 struct pairs {
@@ -169,24 +194,24 @@ static void pair_up(struct pairs *p, const struct llem__configuration *c,
     }
 }
 
-static struct llem_value *ratio_over(struct llem_arena *a, const struct pairs *p, size_t m,
-                                     double *logs)
+struct llem_value *llem__ratio_over(struct llem_arena *a, const struct llem__run *const *theirs,
+                                    const struct llem__run *const *ours, size_t n, size_t m,
+                                    double *logs)
 {
-    size_t n = 0;
+    size_t pairs = 0;
 
-    for (size_t i = 0; i < p->n; i++) {
-        const struct llem__run *x = p->theirs[i], *y = p->ours[i];
+    for (size_t i = 0; i < n; i++) {
+        const struct llem__run *x = theirs[i], *y = ours[i];
 
         if (isnan(x->v[m]) || isnan(y->v[m]))
             continue;
-        if ((llem__measures[m].flags & LLEM__ENERGY) &&
-            (strcmp(x->scope, y->scope) != 0 || !same_sampler(x->source, y->source)))
+        if ((llem__measures[m].flags & LLEM__ENERGY) && !llem__same_scope(x, y))
             return llem__no_ratio(a, "scope_mismatch");
         if (!(x->v[m] > 0) || !(y->v[m] > 0))
             return llem__no_ratio(a, "not_positive");
-        logs[n++] = log(y->v[m] / x->v[m]);
+        logs[pairs++] = log(y->v[m] / x->v[m]);
     }
-    return llem__ratio_of(a, logs, n);
+    return llem__ratio_of(a, logs, pairs);
 }
 
 /* ---- what to mind ------------------------------------------------------------------------- */
@@ -201,7 +226,7 @@ static void flag(struct llem_arena *a, struct llem_value *list, const char *reas
     llem_append(a, list, o);
 }
 
-static size_t measure(const char *name)
+size_t llem__measure(const char *name)
 {
     size_t m = 0;
 
@@ -213,9 +238,9 @@ static size_t measure(const char *name)
 static void flag_pairs(struct llem_arena *a, struct llem_value *list, const struct pairs *p,
                        int64_t first)
 {
-    size_t out = measure("output_tokens");
+    size_t out = llem__measure("output_tokens");
     double ours = 0, theirs = 0;
-    bool lengths = false, prompts = false;
+    bool lengths = false, prompts = false, devices = false;
 
     for (size_t i = 0; i < p->n; i++) {
         const struct llem__run *x = p->theirs[i], *y = p->ours[i];
@@ -224,6 +249,7 @@ static void flag_pairs(struct llem_arena *a, struct llem_value *list, const stru
         theirs += x->v[out] / (double)p->n;
         lengths = lengths || (!isnan(x->v[out]) && !isnan(y->v[out]) && x->v[out] != y->v[out]);
         prompts = prompts || strcmp(x->prompts, y->prompts) != 0;
+        devices = devices || (llem__same_scope(x, y) && strcmp(x->scope, y->scope) != 0);
     }
     if (lengths)
         flag(a, list, "output_lengths_differ",
@@ -235,6 +261,9 @@ static void flag_pairs(struct llem_arena *a, struct llem_value *list, const stru
         flag(a, list, "prompts_differ",
              llem_stringf(a, "It does not answer the same prompts as experiment %lld.",
                           (long long)first));
+    if (devices)
+        flag(a, list, "devices_differ",
+             llem_string(a, llem_reason_find("devices_differ")->sentence));
 }
 
 /* What its own runs do not have in common. */
@@ -317,7 +346,8 @@ struct llem_value *llem__configurations(struct llem__study *s)
             if (llem__measures[m].flags & LLEM__STATISTICS)
                 llem_set(a, statistics, llem__measures[m].name, statistic(s, c, m, x, y));
             if (i && (llem__measures[m].flags & LLEM__RATIO))
-                llem_set(a, ratios, llem__measures[m].name, ratio_over(a, &p, m, x));
+                llem_set(a, ratios, llem__measures[m].name,
+                         llem__ratio_over(a, p.theirs, p.ours, p.n, m, x));
         }
         llem_set(a, o, "number", llem_int(a, c->number));
         llem_set(a, o, "engine", llem_string(a, *c->engine ? c->engine : NULL));

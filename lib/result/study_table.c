@@ -21,7 +21,8 @@ static const struct llem__parquet_column before[] = {
 }, after[] = {
     { "energy_estimated_low_j", LLEM__PARQUET_DOUBLE },
     { "energy_estimated_high_j", LLEM__PARQUET_DOUBLE },
-    { "energy_scope", LLEM__PARQUET_UTF8 },   { "dir", LLEM__PARQUET_UTF8 },
+    { "energy_scope", LLEM__PARQUET_UTF8 },   { "hardware", LLEM__PARQUET_UTF8 },
+      { "dir", LLEM__PARQUET_UTF8 },
     { "position", LLEM__PARQUET_INT64 },      { "reason", LLEM__PARQUET_UTF8 },
     { "message", LLEM__PARQUET_UTF8 },        { "engine_version", LLEM__PARQUET_UTF8 },
     { "experiment_id", LLEM__PARQUET_UTF8 },  { "measurement_config_hash", LLEM__PARQUET_UTF8 },

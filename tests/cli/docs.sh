@@ -30,7 +30,7 @@ serve_hub
 # Blocks and `inline` ones that begin with llem; comments of blocks go.
 sed -nE 's/^    (llem .*)$/\1/p' "$root/README.md" "$root"/docs/*.md >"$tmp/lines"
 cat "$root/README.md" "$root"/docs/*.md | tr '\n' ' ' | grep -oE '`llem [^`]*`' | tr -d '`' >>"$tmp/lines"
-for name in run plan measure show verify fetch config migrate check-engine help; do
+for name in run plan measure show compare verify fetch config migrate check-engine help; do
     llem help $name | sed -nE '/^Examples:/,$ s/^    (llem .*)$/\1/p'
 done >>"$tmp/lines"
 sed -E 's/ {2,}.*//; s/ +# .*//' "$tmp/lines" | sort -u >"$tmp/commands"
@@ -51,7 +51,7 @@ while read -r line; do
     if [ $# = 2 ] && [ "$2" != config ] && [ "$2" != help ] && [ "$2" != --version ]; then
         line="llem help $2" # the command's name only
     fi
-    line=$(echo "$line" | sed -E "s#\\bDIR\\b#$dir#; s#\\bMODEL\\b#./my-model -e cpu -d builtin -n 2#; s#\\bCONFIG\\b#exp.yaml#; s#\\bNAME\\b#shell#
+    line=$(echo "$line" | sed -E "s#\\bDIR\\b#$dir#g; s#\\bMODEL\\b#./my-model -e cpu -d builtin -n 2#; s#\\bCONFIG\\b#exp.yaml#; s#\\bNAME\\b#shell#
         s/\\bCOMMAND\\b/$(case $line in *measure*) echo true ;; *) echo run ;; esac)/
         s/--for [0-9]+/--for 0.2/; s/^llem (run|measure)\\b/llem \\1 --quick/; s/--quick (.*--quick)/\\1/")
     run bash -c "$line"

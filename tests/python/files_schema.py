@@ -49,6 +49,7 @@ SECTIONS = {
     "fetch": ["llem fetch --format=json"],
     "baseline": ["Baselines"],
     "study-result": ["study_result.json"],
+    "compare": ["llem compare --format=json", "study_result.json"],
 }
 IN_A_STUDY = ["claim", "experiment", "manifest", "plan", "recording", "resolution", "status"]
 IN_A_MEASUREMENT = ["claim", "experiment", "recording", "status"]
@@ -416,9 +417,34 @@ def test_the_result_of_a_study_is_as_the_schema_says():
     assert all(list(run) == list(row["properties"]) for run in document["runs"])
 
 
+def test_a_comparison_is_as_the_schema_says():
+    with tempfile.TemporaryDirectory(prefix="llem-files-") as tmp:
+        root = pathlib.Path(tmp)
+        for name, energy in (("one", 3.0), ("two", 4.0)):
+            runs = {(1, c): studies.result({"total_energy_j": energy + c}) for c in (1, 2)}
+            runs[2, 1] = studies.result({"total_energy_j": None})
+            runs[2, 2] = studies.status("failed", 3)
+            dirs = studies.make(root / name, [{"a": 1}, {"a": name}], 2, runs)
+        for a, b, n in (("one", "two", 1), (f"one/{dirs[0]}", f"two/{dirs[0]}", 0)):
+            compare = subprocess.run(
+                [BUILD / "llem", "compare", root / a, root / b, "--json"],
+                env=environment(root),
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            document = json.loads(compare.stdout)
+            bad = errors("compare", document)
+            assert not bad, bad
+            assert not out_of_order(SCHEMAS["compare"], document)
+            assert (len(document["comparisons"]), len(document["unmatched"])) == (2 - (n == 0), 0)
+            for path, broken in damaged("compare", document):
+                assert errors("compare", broken), path
+
+
 def test_files_with_a_key_less_or_a_key_more_are_refused():
     for name in SECTIONS:
-        if name in ("progress", "machine", "fetch", "equivalence_groups", "baseline"):
+        if name in ("progress", "machine", "fetch", "equivalence_groups", "baseline", "compare"):
             continue
         document = made_up_study() if name == "study-result" else completed().named(name)
         count = 0

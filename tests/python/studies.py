@@ -23,7 +23,7 @@ def save(path: pathlib.Path, document) -> None:
     path.write_text(json.dumps(document, indent=2) + "\n")
 
 
-def quantity(value, path: str, u: float, reason: str) -> dict:
+def quantity(value, path: str, u: float, reason: str, u_sys: float | None = None) -> dict:
     known = value is not None
     return {
         "value": value,
@@ -31,14 +31,16 @@ def quantity(value, path: str, u: float, reason: str) -> dict:
         "source": "nvml/counter_ticks" if known else None,
         "quality": "measured" if known else "none",
         "u_stat": u if known else None,
-        "u_sys": None,
+        "u_sys": u_sys,
         "ci95": [value - 1.96 * u, value + 1.96 * u] if known else None,
         "reason": None if known else reason,
-        "u_sys_reason": "gain_unknown" if known else None,
+        "u_sys_reason": "gain_unknown" if known and u_sys is None else None,
     }
 
 
-def result(numbers: dict, u: float = 0.01, reason: str = "estimated_only", **more) -> dict:
+def result(
+    numbers: dict, u: float = 0.01, reason: str = "estimated_only", u_sys=None, **more
+) -> dict:
     """A result.json with these of the paths in UNITS; null for a reason where one is None."""
     numbers = {"tokens.output": 512.0, "tokens.input": 64.0} | numbers
     measured = numbers.get("total_energy_j") is not None
@@ -53,10 +55,10 @@ def result(numbers: dict, u: float = 0.01, reason: str = "estimated_only", **mor
         "recording": {"version": 1, "sha256": "0" * 64},
         "energy_quality": "measured" if measured else "estimated",
         "energy_source": "nvml/counter_ticks" if measured else "estimate",
-        "energy_scope": ["GPU-0001"],
+        "energy_scope": ["gpu:GPU-0001"],
         "dataset": {"sha256": "a" * 64},
         "measurement_warnings_detail": [],
-        "quantities": {p: quantity(v, p, u, reason) for p, v in numbers.items()},
+        "quantities": {p: quantity(v, p, u, reason, u_sys) for p, v in numbers.items()},
     }
     if not measured:
         document["energy_estimated_j"] = {"value": 10.0, "low": 5.0, "high": 20.0}

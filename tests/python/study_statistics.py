@@ -201,7 +201,9 @@ def test_estimates_and_nulls_are_never_mixed_with_measurements():
 
 
 def test_energies_of_other_devices_or_sensors_have_no_ratio():
-    for change in ({"energy_scope": ["GPU-0002"]}, {"energy_source": "zeus/counter_ticks"}):
+    other_kinds = ["package:0"], ["gpu:GPU-0001", "dram:0"], []
+    changes = [{"energy_scope": kinds} for kinds in other_kinds]
+    for change in (*changes, {"energy_source": "zeus/counter_ticks"}):
         with tempfile.TemporaryDirectory() as tmp:
             root = pathlib.Path(tmp)
             runs = {}
@@ -214,6 +216,20 @@ def test_energies_of_other_devices_or_sensors_have_no_ratio():
             assert ratios["total_energy_j"]["reason"] == "scope_mismatch"
             assert ratios["total_energy_j"]["value"] is None
             assert ratios["total_inference_time_sec"]["value"] == 1.0
+
+
+def test_energies_of_more_devices_of_one_kind_have_a_ratio_and_a_flag():
+    with tempfile.TemporaryDirectory() as tmp:
+        root = pathlib.Path(tmp)
+        runs = {}
+        for c in (1, 2):
+            runs[1, c] = studies.result({"total_energy_j": 5.0})
+            two = ["gpu:GPU-0001", "gpu:GPU-0002"]
+            runs[2, c] = studies.result({"total_energy_j": 10.0}, energy_scope=two)
+        studies.make(root, [{"a": 1}, {"a": 2}], 2, runs)
+        c = load(root)["configurations"][1]
+        assert c["ratios"]["total_energy_j"]["value"] == 2.0
+        assert [f["reason"] for f in c["flags"]] == ["devices_differ"]
 
 
 def test_energy_below_zero_has_a_mean_but_no_ratio():
@@ -379,6 +395,116 @@ def test_csv_and_parquet_have_a_row_a_run_with_the_axes_first():
         assert got == [(1, 2, 1 / 3, 0, "measured"), (2, 2, None, 1, "estimated")], got
         run = show("-f", "parquet", root)
         assert run.stdout == (root / "runs.parquet").read_bytes()
+
+
+def compare(*args: object) -> dict:
+    run = subprocess.run(
+        [LLEM, "compare", "--json", *map(str, args)], capture_output=True, timeout=120
+    )
+    assert run.returncode == 0, run.stderr.decode()
+    return json.loads(run.stdout)
+
+
+def save_run(root: pathlib.Path, document: dict, config: dict, host: str = "a" * 16) -> None:
+    studies.save(root / "result.json", document)
+    studies.save(root / "config.json", {"config": config})
+    studies.save(root / "claim.json", {"host": host})
+
+
+def test_two_runs_are_compared_with_their_own_uncertainties():
+    with tempfile.TemporaryDirectory() as tmp:
+        x, y = pathlib.Path(tmp, "x"), pathlib.Path(tmp, "y")
+        energies = {"total_energy_j": 100.0}, {"total_energy_j": 80.0}
+        save_run(x, studies.result(energies[0], u=1.0, u_sys=5.0), {"a": {"b": 1, "c": None}})
+        save_run(y, studies.result(energies[1], u=2.0, u_sys=4.0), {"a": {"b": 2.5, "d": [1]}})
+        z = scipy.stats.norm.ppf(0.975)
+        for host, extra in (("a" * 16, 0.0), ("b" * 16, 0.05**2 + 0.05**2)):
+            studies.save(y / "claim.json", {"host": host})
+            c = compare(x, y)["comparisons"][0]
+            r = c["quantities"]["total_energy_j"]["ratio"]
+            u = math.sqrt(0.01**2 + 0.025**2 + extra)
+            close(r["value"], 0.8)
+            close(r["ci95"][0], 0.8 * math.exp(-z * u))
+            close(r["ci95"][1], 0.8 * math.exp(z * u))
+            assert c["interval"] == "own_uncertainties"
+            side = c["quantities"]["total_energy_j"]["reference"]
+            close(side["ci95"][1], 100 + z * math.hypot(1, 5))
+        assert c["settings"] == [
+            {"setting": "a.b", "reference": 1, "value": 2.5},
+            {"setting": "a.d", "reference": None, "value": [1]},
+        ], c["settings"]
+        assert c["warnings"] == []
+
+
+def test_two_studies_are_compared_cycle_by_cycle():
+    rng = random.Random(7)
+    with tempfile.TemporaryDirectory() as tmp:
+        values = {}
+        for name, settings in (("one", [{"a": 1}, {"a": 2}]), ("two", [{"a": 2}, {"a": 3}])):
+            runs = {}
+            for e in (1, 2):
+                for c in range(1, 5):
+                    if (name, e, c) == ("two", 1, 3):
+                        continue  # leaves three pairs
+                    values[name, settings[e - 1]["a"], c] = rng.uniform(1, 2)
+                    energy = {"total_energy_j": values[name, settings[e - 1]["a"], c]}
+                    runs[e, c] = studies.result(energy)
+            studies.make(pathlib.Path(tmp, name), settings, 4, runs)
+            for i, s in enumerate(settings):  # its hash says what it is
+                path = pathlib.Path(tmp, name, "plan.json")
+                plan = json.loads(path.read_text())
+                plan["experiments"][i]["measurement_config_hash"] = f"{s['a']:016x}"
+                studies.save(path, plan)
+        d = compare(pathlib.Path(tmp, "one"), pathlib.Path(tmp, "two"))
+        assert len(d["comparisons"]) == 1
+        assert [u["differs_by"] for u in d["unmatched"]] == ["a=3"]
+        c = d["comparisons"][0]
+        assert (c["reference"]["experiment"], c["compared"]["experiment"]) == (2, 1)
+        theirs = np.array([values["one", 2, k] for k in (1, 2, 4)])
+        ours = np.array([values["two", 2, k] for k in (1, 2, 4)])
+        ci = scipy.stats.ttest_rel(np.log(ours), np.log(theirs)).confidence_interval(0.95)
+        r = c["quantities"]["total_energy_j"]["ratio"]
+        assert r["n"] == 3 and c["interval"] == "paired_cycles"
+        close(r["value"], scipy.stats.gmean(ours / theirs))
+        close(r["ci95"][0], math.exp(ci.low))
+        close(r["ci95"][1], math.exp(ci.high))
+
+
+def test_what_makes_a_comparison_doubtful_is_said():
+    energy = {"total_energy_j": 1.0}
+    gpus = {"gpus": [{"name": "A"}, {"name": "A"}], "cpu": {"model": "C"}}
+    changes = [
+        ({"model_name": "other"}, ["models_differ"]),
+        ({"engine_version": "2"}, ["engine_versions_differ"]),
+        ({"engine": "vllm", "engine_version": "2"}, []),
+        ({"dataset": {"sha256": "b" * 64}}, ["prompts_differ"]),
+        ({"environment": gpus}, ["hardware_differs"]),
+        ({"energy_scope": ["package:0"]}, ["scope_mismatch"]),
+        ({"energy_scope": ["gpu:GPU-0002"]}, ["devices_differ"]),
+        ({"energy_source": "nvml/power_average"}, ["energy_sources_differ"]),
+        ({"energy_source": "zeus/counter_ticks"}, ["scope_mismatch"]),
+        ({"quick": True}, ["quick"]),
+    ]
+    base = {"environment": {"gpus": [{"name": "A"}], "cpu": {"model": "C"}}}
+    with tempfile.TemporaryDirectory() as tmp:
+        x, y = pathlib.Path(tmp, "x"), pathlib.Path(tmp, "y")
+        save_run(x, studies.result(energy, **base), {})
+        for change, want in changes:
+            save_run(y, studies.result(energy, **(base | change)), {})
+            c = compare(x, y)["comparisons"][0]
+            assert [w["reason"] for w in c["warnings"]] == want, (change, c["warnings"])
+            value = c["quantities"]["total_energy_j"]["ratio"]["value"]
+            assert value == (None if "scope_mismatch" in want else 1.0), change
+        save_run(y, studies.result({"total_energy_j": None, "tokens.output": 1.0}, **base), {})
+        (y / "config.json").unlink()
+        c = compare(x, y)["comparisons"][0]
+        assert [w["reason"] for w in c["warnings"]] == [
+            "settings_unknown",
+            "output_lengths_differ",
+            "energy_qualities_differ",
+        ], c["warnings"]
+        assert c["quantities"]["total_energy_j"]["ratio"]["reason"] == "no_pairs"
+        assert c["quantities"]["energy_estimated_j"]["ratio"] is None
 
 
 def test_hostile_plans_are_a_sentence():
