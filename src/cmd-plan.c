@@ -234,7 +234,7 @@ static void print_skipped(const json_t *skipped, bool all)
         more(json_array_size(skipped) - i);
 }
 
-static void print_plan(const struct app *app, const json_t *plan, bool all)
+static void print_text(const struct app *app, const json_t *plan, bool all)
 {
     const json_t *experiments = json_object_get(plan, "experiments"),
                  *runs = json_object_get(plan, "runs");
@@ -260,6 +260,23 @@ static void print_plan(const struct app *app, const json_t *plan, bool all)
     }
 }
 
+int plan_print(const struct app *app, const llem_plan *plan, bool json, bool all)
+{
+    char *text = llem_plan_json(plan);
+    json_t *tree = text && !json ? json_loads(text, 0, NULL) : NULL;
+    int code = EXIT_DONE;
+
+    if (!text || (!json && !tree))
+        code = complain("out of memory");
+    else if (json)
+        printf("%s\n", text);
+    else
+        print_text(app, tree, all);
+    json_decref(tree);
+    free(text);
+    return code;
+}
+
 bool study_defaults(struct settings *s)
 {
     static const llem_setting defaults[] = {
@@ -281,8 +298,7 @@ static int run(struct app *app, void *p)
     llem_plan *plan = NULL;
     llem_error err = { 0 };
     llem_ctx *ctx;
-    char *text;
-    int code = EXIT_DONE;
+    int code;
 
     if (app->parse.n_rest > 1)
         return complain_usage(app, "one study at a time: '%s' is one too many", app->parse.rest[1]);
@@ -297,17 +313,7 @@ static int run(struct app *app, void *p)
     if (llem_plan_study(&plan, ctx, app->parse.rest[0], s->items, s->count, &err) < 0) {
         code = complain_error(app, ctx, &err);
     } else {
-        text = llem_plan_json(plan);
-        json_t *tree = text && !json ? json_loads(text, 0, NULL) : NULL;
-
-        if (!text || (!json && !tree))
-            code = complain("out of memory");
-        else if (json)
-            printf("%s\n", text);
-        else
-            print_plan(app, tree, args->verbose > 0);
-        json_decref(tree);
-        free(text);
+        code = plan_print(app, plan, json, args->verbose > 0);
     }
     llem_plan_free(plan);
     llem_ctx_free(ctx);
@@ -322,8 +328,8 @@ const struct cmd cmd_plan = {
         "Expands the study's axes, groups and explicit experiments, checks each, merges those that "
         "do the same, and shows what is left, in how many cycles and which order. Nothing is "
         "started and nothing is written. Options stand above the file and reach every "
-        "experiment.\n"
-        "Running studies is not part of this version yet.",
+        "experiment. Times and memory are estimates, of earlier results and the models' "
+        "config.json.",
     .examples = "llem plan study.yaml\n"
                 "# All of it, for programs\n"
                 "llem plan study.yaml --json",

@@ -95,6 +95,8 @@ void man_page(FILE *f);
 /* clang-format on */
 /* What the command line does unless a study says otherwise; false without memory. cmd-plan.c */
 bool study_defaults(struct settings *s);
+/* The plan on standard output; all: with its runs. Returns the exit code. cmd-plan.c */
+int plan_print(const struct app *app, const llem_plan *plan, bool json, bool all);
 
 /* ---- errors ------------------------------------------------------------------------------- */
 

@@ -30,6 +30,8 @@ static const struct {
     { "observed_params", "Settings" },
     { "flops", "FLOPs" },
     { "save", "Result" },
+    { "gap", "Pause" },
+    { "cooldown", "Cooling down" },
 };
 
 static const char *step_name(const char *id)
@@ -304,6 +306,10 @@ static void end_step(struct progress *p, const llem_event *e)
     if (!skipped && isfinite(e->elapsed_s))
         text_elapsed(right, e->elapsed_s);
     erase(p);
+    p->step[0] = 0;
+    /* Of many runs each has its own line at its end. */
+    if (*p->run && !p->verbose)
+        return;
     if (p->live) {
         step_line(p, skipped ? g->skip : g->tick, skipped ? c->dim : c->green, name, e->text,
                   skipped ? "skipped" : right, skipped, true);
@@ -316,7 +322,52 @@ static void end_step(struct progress *p, const llem_event *e)
     } else {
         plain_line(p, name, *e->text ? e->text : "done", right);
     }
+}
+
+/* "  ✓ [2/12]       002_c1_gpt2-cpu_8fa3e4d9  45 J  120 tok/s      12.3s", and why one failed. */
+static void end_run(struct progress *p, const llem_event *e)
+{
+    const struct palette *c = &p->term.color;
+    bool completed = strcmp(e->reason, "completed") == 0;
+    char name[32], text[256], right[24];
+
+    erase(p);
     p->step[0] = 0;
+    snprintf(name, sizeof(name), "[%d/%d]", e->run, e->n_runs);
+    snprintf(text, sizeof(text), "%s", p->run);
+    if (completed) {
+        add_reading(text, sizeof(text), "  ", e->energy_j, "J");
+        add_reading(text, sizeof(text), "  ", e->tokens_per_s, "tok/s");
+    } else {
+        size_t len = strlen(text);
+        snprintf(text + len, sizeof(text) - len, "%s%s", len ? "  " : "", e->reason);
+    }
+    text_elapsed(right, e->elapsed_s);
+    if (p->live)
+        step_line(p, completed ? p->term.glyphs->tick : p->term.glyphs->cross,
+                  completed ? c->green : c->red, name, text, right, false, true);
+    else
+        plain_line(p, name, text, right);
+    if (!completed && *e->text) {
+        fputs("      ", p->f);
+        text_print(p->f, e->text);
+        fputc('\n', p->f);
+    }
+    fflush(p->f);
+    p->run[0] = 0;
+}
+
+/* A pause is a step that nobody begins or ends. */
+static void pause_goes_on(struct progress *p, const llem_event *e)
+{
+    if (strcmp(p->step, e->step) != 0)
+        begin_step(p, e);
+    p->fraction = e->fraction;
+}
+
+static bool is_pause(const char *step)
+{
+    return strcmp(step, "gap") == 0 || strcmp(step, "cooldown") == 0;
 }
 
 void progress_title(struct progress *p, const char *text)
@@ -336,6 +387,10 @@ void progress_event(struct progress *p, const llem_event *e)
     if (p->mode == PROGRESS_JSON) {
         json_event(p, e);
         return;
+    }
+    if (e->type != LLEM_EVENT_NONE && e->type != LLEM_EVENT_PAUSE && is_pause(p->step)) {
+        erase(p);
+        p->step[0] = 0;
     }
     switch (e->type) {
     case LLEM_EVENT_STEP_START:
@@ -381,10 +436,19 @@ void progress_event(struct progress *p, const llem_event *e)
         fputc('\n', p->f);
         fflush(p->f);
         break;
-    case LLEM_EVENT_NONE:
     case LLEM_EVENT_STARTED:
+        if (e->n_runs > 1)
+            snprintf(p->run, sizeof(p->run), "%s",
+                     strrchr(e->text, '/') ? strrchr(e->text, '/') + 1 : e->text);
+        break;
     case LLEM_EVENT_ENDED:
+        if (e->n_runs > 1)
+            end_run(p, e);
+        break;
     case LLEM_EVENT_PAUSE:
+        pause_goes_on(p, e);
+        break;
+    case LLEM_EVENT_NONE:
     case LLEM_EVENT_FINISHED:
         break;
     }

@@ -31,6 +31,7 @@ struct progress {
     int verbose;             /* plain and live: substeps too */
 
     char step[32], text[160]; /* the running step; "" = none */
+    char run[96];             /* of a study: the directory of the run at hand */
     int64_t step_begin_ns, heartbeat_ns, drawn_ns;
     double fraction;
     unsigned spin;

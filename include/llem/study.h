@@ -28,6 +28,10 @@ LLEM_API void llem_plan_free(llem_plan *p); /* NULL is allowed */
 LLEM_API char *llem_plan_json(const llem_plan *p);
 /* How many runs it has. */
 LLEM_API size_t llem_plan_runs(const llem_plan *p);
+/* Not 0: a study, rather than the file or the settings of a single experiment. */
+LLEM_API int llem_plan_is_study(const llem_plan *p);
+/* The resolved configuration of a run (from 0) as JSON, to free(). NULL without memory. */
+LLEM_API char *llem_plan_config(const llem_plan *p, size_t run);
 
 /*
  * Run a plan: each run in a process of its own, one after the other, with the plan's order, pauses

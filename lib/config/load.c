@@ -163,8 +163,8 @@ static bool experiment_layer(struct llem__check *c, const struct llem_config_sou
         llem__key_place(c, root->items[i], &line, &column);
         llem__diag_at(
             c->diags, source->path, line, column,
-            "the key \"%s\" makes this a study of several experiments, which this version "
-            "cannot run yet; write one file for each experiment",
+            "the key \"%s\" makes this a study of several experiments, where one is wanted; "
+            "'llem run' and 'llem plan' take studies",
             root->keys[i]);
         return false;
     }

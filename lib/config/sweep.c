@@ -824,7 +824,7 @@ static bool is_study(const struct reading *r, const struct llem_value *root)
     for (size_t i = 0; study_keys[i]; i++)
         if (llem_get(root, study_keys[i]))
             return true;
-    return r->s->count > 1;
+    return r->above->count || r->s->count > 1;
 }
 
 static void expand(struct reading *r)

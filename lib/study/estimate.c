@@ -100,7 +100,7 @@ static double stored_bytes(const struct llem_value *config)
     return bytes > 0 ? bytes : NAN;
 }
 
-static void read_model(struct estimator *e, struct model *m, const char *path)
+static void read_model(struct estimator *e, struct model *m, const char *path, const char *model)
 {
     const char *dir, *commit, *file, *dtype;
     struct llem_value *config = NULL;
@@ -109,7 +109,7 @@ static void read_model(struct estimator *e, struct model *m, const char *path)
 
     if (llem_hub_find_model(a, e->plan->sweep->ctx, path, &dir, &commit, &err) != LLEM_OK ||
         !(file = llem_path_join(a, dir, "config.json")) || !llem_path_exists(file)) {
-        m->reason = llem_arena_printf(a, "config.json of %s is not on this machine", m->name);
+        m->reason = llem_arena_printf(a, "config.json of %s is not on this machine", model);
         return;
     }
     if (llem_json_load(a, &config, file, LLEM_MAX_CONFIG_BYTES, &err) < 0 ||
@@ -153,7 +153,7 @@ static const struct model *model_of(struct estimator *e, const struct llem_value
         m->name = llem_arena_strdup(&e->arena, path);
         m->next = e->models;
         e->models = m;
-        read_model(e, m, path);
+        read_model(e, m, path, llem_str_at(tree, "task.model", path));
     }
     llem_arena_done(&own);
     return path ? m : NULL;

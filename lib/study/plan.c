@@ -569,6 +569,27 @@ size_t llem_plan_runs(const llem_plan *p)
     return p->n_runs;
 }
 
+int llem_plan_is_study(const llem_plan *p)
+{
+    return p->sweep->is_study;
+}
+
+char *llem_plan_config(const llem_plan *p, size_t run)
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    struct llem_buf text = LLEM_BUF_INIT(64 << 20);
+    const char *errors;
+    const struct llem_value *tree = llem_sweep_cell(p->sweep, p->runs[run].cell, &a, &errors);
+    char *json;
+
+    if (tree)
+        llem_json_dump(&text, tree, LLEM_JSON_PRETTY);
+    json = tree ? llem_buf_take(&text) : NULL;
+    llem_buf_done(&text);
+    llem_arena_done(&a);
+    return json;
+}
+
 char *llem_plan_json(const llem_plan *p)
 {
     struct llem_arena a = LLEM_ARENA_INIT;

@@ -493,7 +493,7 @@ static void weak_settings_of_a_study_reach_only_a_study(void **state)
         { M "study_execution: {n_cycles: 2}\n", 1, 2, true },
         { M "engine: [cpu, vllm]\n", 1, 3, true },
         { M, 3, 3, true },
-        { M, 2, 1, false }, /* an axis of one value */
+        { M, 2, 3, true }, /* an axis of one value */
     };
     struct fixture *f = *state;
     struct llem_sweep *s;
