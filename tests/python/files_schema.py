@@ -408,6 +408,44 @@ def made_up_study() -> dict:
         return json.loads(show.stdout)
 
 
+def made_up_groups() -> dict:
+    """Two experiments that turned out to be the same; tests/unit/study makes such files."""
+    a, b, observed = "a" * 64, "b" * 64, "c" * 64
+    group = {
+        "resolved_config_hash": a,
+        "canonical_config_excerpt": {"engine": "cpu", "task.model": "m"},
+        "member_experiment_ids": ["1" * 16],
+        "members": [{"experiment": 1, "measurement_config_hash": "1" * 16, "differs_by": "x=1"}],
+        "member_count": 1,
+        "representative_experiment_id": "1" * 16,
+        "representative": 1,
+        "would_dedup": False,
+        "deduplicated": False,
+    }
+    collision = {
+        "observed_config_hash": observed,
+        "engine": "cpu",
+        "library_version": "1",
+        "member_resolved_config_hashes": [a, b],
+        "member_experiment_ids": ["one", "two"],
+        "experiments": [1, 2],
+        "differs_in": ["x"],
+        "gap_detected": True,
+        "proposed_rule_id": "cpu_dormant_x",
+    }
+    return {
+        "version": 1,
+        "study_id": "0" * 16,
+        "dedup_mode": "resolved",
+        "vendored_rules_version": "cpu " + "0" * 16,
+        "groups": [group, {**group, "resolved_config_hash": b}],
+        "observed_collision_groups": [collision],
+    }
+
+
+MADE_UP = {"study-result": made_up_study, "equivalence_groups": made_up_groups}
+
+
 def test_the_result_of_a_study_is_as_the_schema_says():
     document = made_up_study()
     bad = errors("study-result", document)
@@ -446,7 +484,8 @@ def test_files_with_a_key_less_or_a_key_more_are_refused():
     for name in SECTIONS:
         if name in ("progress", "machine", "fetch", "equivalence_groups", "baseline", "compare"):
             continue
-        document = made_up_study() if name == "study-result" else completed().named(name)
+        document = MADE_UP[name]() if name in MADE_UP else completed().named(name)
+        assert not errors(name, document), name
         count = 0
         for path, broken in damaged(name, document):
             assert errors(name, broken), f"{name} is valid without {path}"
