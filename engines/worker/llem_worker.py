@@ -14,6 +14,7 @@ import enum
 import importlib
 import importlib.metadata
 import json
+import logging
 import math
 import os
 import queue
@@ -23,6 +24,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -281,10 +283,60 @@ def encode(message: dict[str, Any]) -> bytes:
     return text.encode("utf-8")
 
 
+class _Observer:
+    """What libraries warn of and log from warnings on, each once with a count.
+
+    Nothing is said while a method runs, since the window is inside one: messages() is what came
+    since it was asked last. Only this process is seen, not those that a library starts.
+    """
+
+    MOST, LONGEST = 200, 2000  # of different ones; characters of one
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str, int], dict[str, Any]] = {}
+        self._make, self._show = logging.getLogRecordFactory(), warnings.showwarning
+        logging.setLogRecordFactory(self._record)
+        warnings.showwarning = self._warning
+
+    def _record(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = self._make(*args, **kwargs)
+        if record.levelno >= logging.WARNING:
+            level = "error" if record.levelno >= logging.ERROR else "warning"
+            text = record.getMessage if record.args else record.msg
+            self._add(level, record.name, text, record.pathname, record.lineno)
+        return record
+
+    def _warning(self, message: Any, category: Any, filename: str, lineno: int, *more: Any) -> None:
+        self._add("warning", category.__name__, message, filename, lineno)
+        self._show(message, category, filename, lineno, *more)
+
+    def _add(self, level: str, source: str, text: Any, path: str, line: int) -> None:
+        """Note it; what is wrong with it must not become the fault of who said it."""
+        try:
+            said = str(text() if callable(text) else text)[: self.LONGEST]
+            key = (source, said, line)
+            if key not in self._seen and len(self._seen) >= self.MOST:
+                return
+            file = path.replace("\\", "/").rpartition("-packages/")
+            name = file[2] if file[1] else os.path.basename(path)
+            one = {"level": level, "source": source, "text": said, "file": name, "line": line}
+            self._seen.setdefault(key, {**one, "count": 0})["count"] += 1
+        except Exception:
+            return
+
+    def messages(self) -> list[dict[str, Any]]:
+        """A notification for each that came since the last call."""
+        fresh = [dict(o) for o in list(self._seen.values()) if o["count"]]
+        for o in list(self._seen.values()):
+            o["count"] = 0
+        return [notification("observation", o) for o in fresh]
+
+
 class _Server:
     def __init__(self, factory: Callable[[Setup], Engine], channel: _Channel):
         self.factory = factory
         self.channel = channel
+        self.observer = _Observer()
         self.engine: Engine | None = None
         self.model = ""
         self.methods = {
@@ -421,9 +473,11 @@ class _Server:
         except Exception as error:
             known = classify(error, self.engine, self.model)
             data = {"kind": known.kind, "hint": known.hint, "traceback": traceback.format_exc()}
-            self.channel.send([failure(number, -32000, str(known), drop_none(data))])
+            reply = failure(number, -32000, str(known), drop_none(data))
+            self.channel.send([*self.observer.messages(), reply])
             return True
-        self.channel.send([{"jsonrpc": "2.0", "id": number, "result": result}])
+        reply = {"jsonrpc": "2.0", "id": number, "result": result}
+        self.channel.send([*self.observer.messages(), reply])
         return name != "shutdown"
 
 

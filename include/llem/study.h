@@ -64,6 +64,24 @@ typedef struct llem_study_args {
 LLEM_API llem_errcode llem_run_study(llem_result **out, llem_ctx *ctx, const llem_study_args *args,
                                      llem_error *err);
 
+/*
+ * What the libraries of engines warned of in the runs of these studies (or in single runs), as
+ * rules that nobody has written yet, told by comparing the runs that had a warning with those that
+ * completed without: docs/formats.md, "llem report-gaps".
+ */
+typedef struct llem_gaps_opts {
+    size_t size; /* sizeof(llem_gaps_opts) */
+    const char *const *dirs;
+    size_t n_dirs;
+    const char *engine; /* NULL = all */
+    int exceptions;     /* not 0: what engines failed with, too */
+    const char *path;   /* where the rules are written if there are any; NULL = nowhere */
+} llem_gaps_opts;
+
+/* *out, to free(), is JSON: {gaps, known, runs, configurations, not_observed: [dir], text}. */
+LLEM_API llem_errcode llem_report_gaps(char **out, llem_ctx *ctx, const llem_gaps_opts *opts,
+                                       llem_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -218,6 +218,7 @@ struct llem_rules {
         const struct llem__predicate *match;
         size_t n_match;
         const char *const *resets; /* settings that go back to their defaults; ends with NULL */
+        const char *const *emits;  /* templates of what libraries say about it; ends with NULL */
         const struct llem_value *triggers,
             *spares; /* settings, as path to value: an example each */
     } * rules;

@@ -254,14 +254,27 @@ static bool is_map(const struct llem_value *v)
     return v && v->kind == LLEM_MAP && v->count > 0;
 }
 
+/* The texts of a list, ending with NULL; NULL: it is none, or there is no memory. */
+static const char *const *texts(const struct llem_value *list, struct llem_arena *a)
+{
+    const char **out = llem_arena_calloc(a, (list ? list->count : 0) + 1, sizeof(*out));
+
+    for (size_t i = 0; out && list && list->kind == LLEM_LIST && i < list->count; i++) {
+        if (list->items[i]->kind != LLEM_STRING)
+            return NULL;
+        out[i] = list->items[i]->s;
+    }
+    return list && list->kind != LLEM_LIST ? NULL : out;
+}
+
 static llem_errcode read_rule(struct llem_rule *rule, const struct llem_value *v,
                               const struct llem_schema *s, struct llem_arena *a, llem_error *err)
 {
-    static const char *const keys[] = { "id",      "severity", "match",  "resets",
-                                        "message", "triggers", "spares", NULL };
+    static const char *const keys[] = { "id",    "severity", "match",  "resets", "message",
+                                        "emits", "triggers", "spares", NULL };
     static const char *const severities[] = { "dormant", "warn", "error" };
-    const struct llem_value *match = llem_get(v, "match"), *resets = llem_get(v, "resets");
-    const char **names;
+    const struct llem_value *match = llem_get(v, "match"), *resets = llem_get(v, "resets"),
+                            *emits = llem_get(v, "emits");
     size_t severity = 0;
 
     if (v->kind != LLEM_MAP)
@@ -293,14 +306,13 @@ static llem_errcode read_rule(struct llem_rule *rule, const struct llem_value *v
     if ((rule->severity == LLEM_RULE_DORMANT) != (resets && resets->kind == LLEM_LIST))
         return llem__bad_value(
             err, v, "the rule %s: a dormant rule, and no other, has a list of resets", rule->id);
-    names = llem_arena_calloc(a, (resets ? resets->count : 0) + 1, sizeof(*names));
-    for (size_t i = 0; names && resets && i < resets->count; i++) {
-        if (resets->items[i]->kind != LLEM_STRING)
-            return llem__bad_value(err, resets->items[i], "the resets of rule %s must be settings",
-                                   rule->id);
-        names[i] = resets->items[i]->s;
-    }
-    rule->resets = names;
+    rule->resets = texts(resets, a);
+    rule->emits = texts(emits, a);
+    if (!rule->resets || !rule->emits)
+        return a->oom ? LLEM_OK
+                      : llem__bad_value(err, rule->resets ? emits : resets,
+                                        "the %s of rule %s must be a list of text",
+                                        rule->resets ? "emits" : "resets", rule->id);
     return read_match(rule, match, s, a, err);
 }
 

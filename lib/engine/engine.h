@@ -19,6 +19,14 @@
 
 struct llem_engine_info;
 
+/* A warning or a log record of a library, as it came count times. */
+struct llem_observation {
+    const char *level;  /* "warning" or "error" */
+    const char *source; /* the logger, or the category of a warning */
+    const char *text, *file;
+    int64_t line, count;
+};
+
 /* What an engine is made with; borrowed until destroy. */
 struct llem_engine_args {
     llem_ctx *ctx;
@@ -29,7 +37,9 @@ struct llem_engine_args {
     const atomic_int *cancel; /* not 0: stop soon, return LLEM_ECANCELED. Polled between steps */
     void (*progress)(void *user, const char *text, double fraction); /* load and build steps;
                                                                         fraction is -1 if unknown */
-    void *progress_user;
+    /* What the engine's libraries warned of. NULL = nobody wants to know. */
+    void (*observe)(void *user, const struct llem_observation *o);
+    void *progress_user;                 /* of both */
     const struct llem_engine_info *info; /* of engines that are a folder with a worker; else NULL */
     const void *user; /* of llem_engine_callbacks: its llem_engine_table; else NULL */
     int log_fd;       /* where what such a worker prints on standard error goes; 0 = nowhere */

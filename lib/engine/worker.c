@@ -476,6 +476,23 @@ static llem_errcode take_log(struct worker *w, const struct llem_value *p, llem_
     return LLEM_OK;
 }
 
+static llem_errcode take_observation(struct worker *w, const struct llem_value *p, llem_error *err)
+{
+    const struct llem_observation o = {
+        .level = strcmp(llem_str_at(p, "level", ""), "error") == 0 ? "error" : "warning",
+        .source = llem_str_at(p, "source", ""),
+        .text = llem_str_at(p, "text", ""),
+        .file = llem_str_at(p, "file", ""),
+        .line = llem_int_at(p, "line", 0),
+        .count = llem_int_at(p, "count", 1),
+    };
+
+    (void)err;
+    if (w->args.observe && *o.text)
+        w->args.observe(w->args.progress_user, &o);
+    return LLEM_OK;
+}
+
 static llem_errcode notified(void *user, const char *method, const struct llem_value *params,
                              llem_error *err)
 {
@@ -483,10 +500,9 @@ static llem_errcode notified(void *user, const char *method, const struct llem_v
         const char *method;
         llem_errcode (*take)(struct worker *w, const struct llem_value *p, llem_error *err);
     } known[] = {
-        { "request", take_request },
-        { "steps", take_steps },
-        { "progress", take_progress },
-        { "log", take_log },
+        { "request", take_request },         { "steps", take_steps },
+        { "progress", take_progress },       { "log", take_log },
+        { "observation", take_observation },
     };
     struct worker *w = user;
 

@@ -249,6 +249,37 @@ static llem_errcode reserve_receipts(struct llem_harness *h, llem_error *err)
 
 /* ---- the steps ---------------------------------------------------------------------------- */
 
+/* Each once with its count, and of many different ones the first. */
+static void engine_observe(void *user, const struct llem_observation *o)
+{
+    enum { MOST = 1000 };
+    struct llem_harness *h = user;
+    struct llem_arena *a = &h->arena;
+    struct llem_value *v;
+
+    for (size_t i = 0; i < h->observations->count; i++) {
+        v = h->observations->items[i];
+        if (strcmp(llem_str_at(v, "text", ""), o->text) == 0 &&
+            strcmp(llem_str_at(v, "source", ""), o->source) == 0 &&
+            llem_int_at(v, "line", 0) == o->line) {
+            if (!a->oom && llem_get(v, "count")->i < INT32_MAX && o->count > 0 &&
+                o->count < INT32_MAX)
+                llem_get(v, "count")->i += o->count;
+            return;
+        }
+    }
+    if (h->observations->count >= MOST)
+        return;
+    v = llem_map(a);
+    llem_set(a, v, "level", llem_string(a, o->level));
+    llem_set(a, v, "source", llem_string(a, o->source));
+    llem_set(a, v, "text", llem_string(a, o->text));
+    llem_set(a, v, "file", llem_string(a, o->file));
+    llem_set(a, v, "line", llem_int(a, o->line));
+    llem_set(a, v, "count", llem_int(a, o->count > 0 ? o->count : 1));
+    llem_append(a, h->observations, v);
+}
+
 static void engine_progress(void *user, const char *text, double fraction)
 {
     struct llem_harness *h = user;
@@ -319,6 +350,7 @@ static llem_errcode step_preflight(struct llem_harness *h, llem_error *err)
         .dir = h->m->dir,
         .cancel = h->m->cancel,
         .progress = engine_progress,
+        .observe = engine_observe,
         .progress_user = h,
         .info = h->m->engine_info,
         .user = h->m->engine_user,
@@ -679,6 +711,7 @@ static llem_errcode prepare(struct llem_harness *h, llem_error *err)
     h->steps = llem_list(a);
     h->pairs = llem_list(a);
     h->warnings = llem_list(a);
+    h->observations = llem_list(a);
     h->sampler_windows = llem_map(a);
     h->snapshots = llem_map(a);
     llem_set(a, h->snapshots, "start", llem_map(a));

@@ -103,7 +103,7 @@ struct llem_harness {
     /* What is written down. */
     struct llem_area requests, steps_run, tokens, events;
     struct llem_value *domains, *steps, *baseline, *warmup, *thermal, *window, *passes, *totals;
-    struct llem_value *pairs, *snapshots, *cpu, *cost, *warnings, *sampler_windows;
+    struct llem_value *pairs, *snapshots, *cpu, *cost, *warnings, *observations, *sampler_windows;
     int64_t last_pair_ns;
     int64_t window_begin_ns, window_end_ns; /* for the sampler's cost */
     int64_t window_cpu_ns, window_late;

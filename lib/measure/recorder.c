@@ -428,6 +428,7 @@ static struct llem_value *make_json(struct llem_harness *h, struct llem_value *c
     llem_set(a, r, "cpu", h->cpu ? h->cpu : llem_null(a));
     llem_set(a, r, "sampler_cost", h->cost ? h->cost : llem_null(a));
     llem_set(a, r, "warnings", h->warnings);
+    llem_set(a, r, "observations", h->observations);
     llem_set(a, r, "columns", columns);
     return r;
 }
