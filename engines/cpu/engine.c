@@ -303,6 +303,8 @@ static bool cancelled(void *user)
 {
     struct engine *e = user;
 
+    if (e->args.alive)
+        e->args.alive(e->args.progress_user);
     return e->args.cancel && atomic_load(e->args.cancel) != 0;
 }
 

@@ -84,6 +84,8 @@ static llem_errcode spend(const struct test_engine *e, double seconds, llem_erro
     while (now < end) {
         if (e->args.cancel && atomic_load(e->args.cancel))
             return llem_fail(err, LLEM_ECANCELED, "engine 'test' was cancelled");
+        if (e->args.alive)
+            e->args.alive(e->args.progress_user);
         if (e->busy)
             for (int i = 0; i < 10000; i++)
                 work = work * 1.0000001 + 1e-9;

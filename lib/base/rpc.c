@@ -22,6 +22,7 @@
 
 enum {
     TURN_MS = 50,         /* how often the cancel flag is looked at */
+    WAITING_MS = 1000,    /* how often it is told that a child lives */
     TURN_LINES = 256,     /* messages taken before the clock is looked at again */
     TURN_READS = 64,      /* of standard error, likewise */
     ERR_PIPE = 1 << 20,   /* room for what the child prints while nobody asks it anything */
@@ -284,6 +285,11 @@ static llem_errcode look_at_limits(struct llem_rpc *rpc, int *wait_ms)
     *wait_ms = left_ns / 1000000 < INT_MAX ? (int)(left_ns / 1000000) + 1 : -1;
     if (watched && (*wait_ms < 0 || *wait_ms > TURN_MS))
         *wait_ms = TURN_MS;
+    if (rpc->opts.waiting) {
+        rpc->opts.waiting(rpc->opts.user);
+        if (*wait_ms < 0 || *wait_ms > WAITING_MS)
+            *wait_ms = WAITING_MS;
+    }
     return LLEM_OK;
 }
 

@@ -39,6 +39,9 @@ struct llem_rpc_opts {
     const struct llem_rpc_kind *kinds; /* NULL: every error is LLEM_EPLUGIN */
     size_t max_line;                   /* 0 = LLEM_RPC_LINE_MAX */
     uint64_t max_bytes; /* from the child during one call; 0 = 4 GiB. More is a flood */
+    /* The child lives and its time is not over: at least once a second while a call waits; NULL =
+     * nobody asks. */
+    void (*waiting)(void *user);
     /* A notification, while a call waits; params may be NULL and is gone afterwards. Not LLEM_OK
      * (with a sentence in *err) breaks the connection: the child said what it may not say. */
     llem_errcode (*notify)(void *user, const char *method, const struct llem_value *params,

@@ -39,7 +39,10 @@ struct llem_engine_args {
                                                                         fraction is -1 if unknown */
     /* What the engine's libraries warned of. NULL = nobody wants to know. */
     void (*observe)(void *user, const struct llem_observation *o);
-    void *progress_user;                 /* of both */
+    /* At work still, nothing new to tell: called as often as it suits, from the engine's thread. A
+     * harness that says nothing for long is taken for one that hangs. NULL = nobody listens. */
+    void (*alive)(void *user);
+    void *progress_user;                 /* of all three */
     const struct llem_engine_info *info; /* of engines that are a folder with a worker; else NULL */
     const void *user; /* of llem_engine_callbacks: its llem_engine_table; else NULL */
     int log_fd;       /* where what such a worker prints on standard error goes; 0 = nowhere */

@@ -512,6 +512,13 @@ static llem_errcode notified(void *user, const char *method, const struct llem_v
     return llem_fail(err, LLEM_EPLUGIN, "sent the notification '%s', which does not exist", method);
 }
 
+static void waiting(void *user)
+{
+    struct worker *w = user;
+
+    w->args.alive(w->args.progress_user);
+}
+
 /* ---- the table ---------------------------------------------------------------------------- */
 
 static bool cancelled(const struct worker *w)
@@ -608,6 +615,7 @@ static llem_errcode worker_create(void **self, const struct llem_engine_args *ar
         .log_name = args->dir ? llem_arena_printf(&w->arena, "%s/worker.log", args->dir) : NULL,
         .cancel = args->cancel,
         .kinds = llem_worker_kinds(&w->arena, command.interpreter),
+        .waiting = args->alive ? waiting : NULL,
         .notify = notified,
         .user = w,
     };

@@ -91,6 +91,7 @@ void llem_harness_tell(struct llem_harness *h, llem_event_type type, const char 
         .energy_j = NAN,
     };
 
+    h->told_ns = llem_now_ns(h->clock);
     if (h->m->event)
         h->m->event(h->m->event_user, &e);
 }
@@ -285,8 +286,26 @@ static void engine_progress(void *user, const char *text, double fraction)
     struct llem_harness *h = user;
     int64_t now = llem_now_ns(h->clock);
 
+    snprintf(h->told_text, sizeof(h->told_text), "%s", text ? text : "");
+    trim_utf8(h->told_text);
+    h->told_fraction = fraction;
     llem_harness_tell(h, LLEM_EVENT_STEP_UPDATE, text, "", (double)(now - h->step_begin_ns) * 1e-9,
                       fraction);
+}
+
+/* The last word once more, where nothing was said for a while. Not in the window, where live lines
+ * are; a run without sensors has none, and disturbs no reading. */
+void llem_harness_alive(void *user)
+{
+    struct llem_harness *h = user;
+    int64_t now;
+
+    if (h->inside && h->watch)
+        return;
+    now = llem_now_ns(h->clock);
+    if (now - h->told_ns >= (int64_t)(LLEM_ALIVE_S * 1e9))
+        llem_harness_tell(h, LLEM_EVENT_STEP_UPDATE, h->told_text, "",
+                          (double)(now - h->step_begin_ns) * 1e-9, h->told_fraction);
 }
 
 const char *llem_harness_model(const struct llem_harness *h)
@@ -351,6 +370,7 @@ static llem_errcode step_preflight(struct llem_harness *h, llem_error *err)
         .cancel = h->m->cancel,
         .progress = engine_progress,
         .observe = engine_observe,
+        .alive = llem_harness_alive,
         .progress_user = h,
         .info = h->m->engine_info,
         .user = h->m->engine_user,
@@ -654,7 +674,8 @@ static llem_errcode run_step(struct llem_harness *h, const struct step *s, llem_
     bool last = s == &steps[LLEM_COUNT(steps) - 1];
 
     h->step = s->name;
-    h->note[0] = '\0';
+    h->note[0] = h->told_text[0] = '\0';
+    h->told_fraction = -1;
     h->step_begin_ns = llem_now_ns(h->clock);
     llem_harness_pair(h);
     reason = s->skip ? s->skip(h) : NULL;

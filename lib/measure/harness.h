@@ -20,6 +20,7 @@
 #define LLEM_ROLL_TICKS 10 /* ticks of each charged counter before the window, at least */
 #define LLEM_LONGEST_PREROLL_S 8.0
 #define LLEM_LONGEST_POSTROLL_S 30.0
+#define LLEM_ALIVE_S 5.0         /* at most this long without a word while an engine is at work */
 #define LLEM_EDGE_S 0.050        /* dense reading around an edge */
 #define LLEM_SETTLE_S 10.0       /* the temperature is looked at over this long */
 #define LLEM_SETTLED_C 1.0       /* and may move by this much in it */
@@ -76,6 +77,12 @@ struct llem_harness {
     const char *step;
     int64_t step_begin_ns;
     char note[256];
+    /* What was last said of it, and when, so that whoever listens hears of long work now and then.
+     */
+    int64_t told_ns;
+    char told_text[200];
+    double told_fraction;
+    bool inside; /* the window: the sampler's live lines speak */
 
     /* The engine. */
     void *engine;
@@ -127,6 +134,8 @@ llem_harness_warn(struct llem_harness *h, const char *reason, const char *fmt, .
 /* Tell whoever watches; never inside the window. */
 void llem_harness_tell(struct llem_harness *h, llem_event_type type, const char *text,
                        const char *reason, double elapsed_s, double fraction);
+/* Work goes on (a harness): tells it where nothing else was told for a while. */
+void llem_harness_alive(void *user);
 /* A MONOTONIC/REALTIME pair, at most one a second. */
 void llem_harness_pair(struct llem_harness *h);
 struct llem_value *llem_span(struct llem_harness *h, int64_t begin_ns, int64_t end_ns);

@@ -202,7 +202,7 @@ static bool weights_are_made_up(const struct llem_harness *h, const char *engine
 }
 
 /* The content of a file; false if it cannot be read, or nobody wants to wait for it. */
-static bool hash_file(const struct llem_harness *h, const char *path, void *buf, size_t size,
+static bool hash_file(struct llem_harness *h, const char *path, void *buf, size_t size,
                       char hex[65])
 {
     struct llem_sha256 sha;
@@ -217,6 +217,7 @@ static bool hash_file(const struct llem_harness *h, const char *path, void *buf,
         if (n < size)
             break;
         whole = !llem_harness_canceled(h);
+        llem_harness_alive(h);
     }
     whole = whole && !ferror(f);
     if (f)

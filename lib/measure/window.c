@@ -328,7 +328,9 @@ static llem_errcode run_work(struct llem_harness *h, const struct llem_pass *pas
     if (h->work) {
         rc = h->work(h->work_user, err);
     } else {
+        h->inside = true;
         rc = llem_harness_pass(h, pass, out, err);
+        h->inside = false;
         m->begin = out->t_begin_ns;
         m->end = out->t_end_ns;
     }

@@ -28,6 +28,7 @@ class ExecutionConfig(_Declared):
     cycle_gap_seconds: float | None = None
     shuffle_seed: int | None = None
     experiment_timeout_seconds: float = 600.0
+    load_timeout_seconds: float = 1800.0
     skip_preflight: bool = False
 
 

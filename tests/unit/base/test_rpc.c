@@ -441,6 +441,24 @@ static void a_deadline_is_kept(void **state)
     }
 }
 
+static void count_waiting(void *user)
+{
+    ++*(int *)user;
+}
+
+/* Once a second and no seldomer, so that whoever waits can tell others that the child lives. */
+static void waiting_is_told_while_the_child_lives(void **state)
+{
+    const struct llem_rpc_limits limits = { .deadline_s = 2.5 };
+    int n = 0;
+    struct llem_rpc *rpc =
+        start_with("silent", (struct llem_rpc_opts){ .waiting = count_waiting, .user = &n });
+
+    must_fail(rpc, &limits, LLEM_ETIMEOUT, "did not answer work within 2.5 s");
+    assert_true(n >= 3);
+    llem_rpc_end(rpc, 1000);
+}
+
 static void silence_counts_from_the_last_word(void **state)
 {
     const struct llem_rpc_limits quiet = { .silence_s = 0.2 };
@@ -622,6 +640,7 @@ int main(int argc, char **argv)
         TEST(a_child_that_dies_is_described_with_its_last_words),
         TEST(a_child_that_reads_no_more_is_noticed),
         TEST(a_deadline_is_kept),
+        TEST(waiting_is_told_while_the_child_lives),
         TEST(silence_counts_from_the_last_word),
         TEST(a_flood_is_stopped),
         TEST(a_call_is_cancelled_and_the_clean_up_is_not),

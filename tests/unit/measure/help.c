@@ -646,8 +646,11 @@ static void seen(void *user, const llem_event *e)
     size_t n = strlen(r->steps);
     char *to = r->steps + n;
     size_t room = sizeof(r->steps) - n;
-    int64_t now;
+    int64_t now = llem_now_ns(r->ctx->clock);
 
+    if (r->told_ns && now - r->told_ns > r->silence_ns)
+        r->silence_ns = now - r->told_ns;
+    r->told_ns = now;
     switch (e->type) {
     case LLEM_EVENT_STEP_START:
         snprintf(to, room, "+%s ", e->step);
@@ -667,7 +670,6 @@ static void seen(void *user, const llem_event *e)
         r->warnings++;
         break;
     case LLEM_EVENT_LIVE:
-        now = llem_now_ns(r->ctx->clock);
         if (r->lives++) {
             if (r->live_gap_ns == 0 || now - r->last_live_ns < r->live_gap_ns)
                 r->live_gap_ns = now - r->last_live_ns;

@@ -93,6 +93,7 @@ struct run {
     const char *cancel_at;
     int lives, warnings;
     double last_power_w, last_temperature_c, last_tokens_per_s;
+    int64_t told_ns, silence_ns; /* the last event; the longest time between two */
     int64_t canceled_at_ns, first_live_ns, last_live_ns, live_gap_ns;
 };
 /* A run of three prompts with sensible settings; set() changes them. */

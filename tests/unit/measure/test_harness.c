@@ -586,6 +586,27 @@ static void baselines_are_spans_of_the_same_readings(void **state)
     llem_recording_close(&rec);
 }
 
+/* So that who hears nothing for minutes may take it for a hang. */
+static void long_work_is_never_silent_for_long(void **state)
+{
+    static const char *const samplers[] = { "\"auto\"", "null" };
+
+    for (size_t i = 0; i < LLEM_COUNT(samplers); i++) {
+        if (i) {
+            end(NULL);
+            begin(NULL);
+        }
+        run_set(&r, "test.load_s", "400.0");
+        run_set(&r, "test.prompt_latency_ms", "30000.0");
+        run_set(&r, "test.request_s", "100.0");
+        run_set(&r, "measurement.energy_sampler", samplers[i]);
+        run_set(&r, "measurement.warmup.thermal_floor_seconds", "0.0");
+        succeeds();
+        /* Only the rolls around the window are longer without a word than a beat. */
+        assert_true(r.silence_ns >= 5 * S && r.silence_ns < 10 * S);
+    }
+}
+
 static void live_lines_come_at_most_four_times_a_second_and_only_inside(void **state)
 {
     calls.gpus = true;
@@ -1147,6 +1168,7 @@ int main(void)
         T(a_counter_that_never_moves_does_not_stop_the_run),
         T(the_recorded_counter_holds_the_true_energy),
         T(baselines_are_spans_of_the_same_readings),
+        T(long_work_is_never_silent_for_long),
         T(live_lines_come_at_most_four_times_a_second_and_only_inside),
         T(live_lines_tell_the_tokens_of_the_last_two_seconds),
         T(an_engine_that_cannot_tell_has_no_tokens_in_its_live_lines),
