@@ -19,7 +19,7 @@
 #include "lib/base/json.h"
 #include "lib/study/study.h"
 
-enum { DOCUMENT_MAX = 1 << 30, LISTED = 5, MANIFEST_SHARE = 20 };
+enum { DOCUMENT_MAX = 1 << 30, LISTED = 5, MANIFEST_SHARE = 20, LOCK_TRIES = 10, LOCK_WAIT_US = 20000 };
 
 /* ---- runs ----------------------------------------------------------------------------------- */
 
@@ -554,11 +554,14 @@ static llem_errcode lock_study(struct llem_study *s, llem_error *err)
     s->lock_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->lock_fd < 0)
         return llem_fail(err, LLEM_ESTUDY, "cannot open the study '%s': %m", s->dir);
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
-        llem_fail(err, LLEM_ESTUDY, "the study '%s' is being run by another process", s->dir);
-        return llem_hint(err, LLEM_ESTUDY, "Wait until it has ended, or end it.");
+    /* Whoever looks for a study to go on with holds each for a moment. */
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+            return LLEM_OK;
+        usleep(LOCK_WAIT_US);
     }
-    return LLEM_OK;
+    llem_fail(err, LLEM_ESTUDY, "the study '%s' is being run by another process", s->dir);
+    return llem_hint(err, LLEM_ESTUDY, "Wait until it has ended, or end it.");
 }
 
 /* Is it a study that somebody could go on with, and when was it begun? */
