@@ -485,6 +485,46 @@ static void read_completed(struct llem_study *s, size_t i)
     llem_arena_done(&a);
 }
 
+/* Files and directories that were to become others, of processes that are gone. */
+static void remove_leftovers(const char *dir)
+{
+    DIR *d = dir ? opendir(dir) : NULL;
+    struct dirent *e;
+
+    while (d && (e = readdir(d))) {
+        struct llem_arena a = LLEM_ARENA_INIT;
+        char *path = llem_path_join(&a, dir, e->d_name);
+
+        if (path && (llem_starts_with(e->d_name, ".claim-") || llem_starts_with(e->d_name, ".llem-")))
+            llem_remove_tree(path, NULL);
+        llem_arena_done(&a);
+    }
+    if (d)
+        closedir(d);
+}
+
+/* A run whose harness was done when its runner died: end what it left, and say so. */
+static void adopt(struct llem_study *s, size_t i)
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    const char *dir = run_path(s, i, NULL, &a);
+    const struct llem_value *claim = dir ? load_in(&a, dir, "claim.json", NULL) : NULL;
+    const char *mark = llem_str_at(claim, "run_mark", "");
+    enum owner owner = owner_of(claim);
+    struct llem_outcome o = { .state = LLEM_STATE_COMPLETED, .wstatus = -1 };
+
+    if (dir && owner != ALIVE && owner != UNKNOWN) {
+        if (strlen(mark) == 32)
+            llem_process_sweep(mark, LLEM_SWEEP_MS);
+        remove_leftovers(dir);
+        o.started_ns = wall_of(llem_str_at(claim, "started_utc", NULL));
+        o.finished_ns = s->started_ns;
+        o.elapsed_s = NAN;
+        llem_status_write(dir, &o, NULL);
+    }
+    llem_arena_done(&a);
+}
+
 /* What of the study is done. The directories decide, not the manifest. */
 static void scan(struct llem_study *s, const struct llem_value *manifest)
 {
@@ -506,29 +546,12 @@ static void scan(struct llem_study *s, const struct llem_value *manifest)
         if (!run_has(s, i, "result.json"))
             continue;
         s->runs[i].state = LLEM_STATE_COMPLETED;
+        if (!run_has(s, i, "status.json"))
+            adopt(s, i);
         if (!by_name || at > s->plan->n_runs + n || !read_entry(&s->runs[i], by_name[at]))
             read_completed(s, i);
     }
     llem_arena_done(&a);
-}
-
-/* Directories that were to become a run's and did not, of processes that are gone. */
-static void remove_leftovers(const struct llem_study *s)
-{
-    DIR *d = opendir(s->dir);
-    struct dirent *e;
-
-    while (d && (e = readdir(d))) {
-        struct llem_arena a = LLEM_ARENA_INIT;
-        char *path = llem_path_join(&a, s->dir, e->d_name);
-
-        if (path &&
-            (llem_starts_with(e->d_name, ".claim-") || llem_starts_with(e->d_name, ".llem-")))
-            llem_remove_tree(path, NULL);
-        llem_arena_done(&a);
-    }
-    if (d)
-        closedir(d);
 }
 
 /* ---- making and finding it ------------------------------------------------------------------ */
@@ -756,7 +779,7 @@ static llem_errcode resume(struct llem_study *s, const llem_run_opts *opts, cons
         goto done;
     }
     s->started = llem_arena_strdup(&s->arena, llem_str_at(plan, "created_utc", s->started));
-    remove_leftovers(s);
+    remove_leftovers(s->dir);
     same = match_runs(s, known, count);
     if (s->arena.oom)
         rc = llem_fail(err, LLEM_ENOMEM, "cannot read '%s': out of memory", s->dir);
@@ -938,6 +961,8 @@ static llem_errcode set_aside(const char *dir, llem_error *err)
         to = llem_arena_printf(&a, "%s/%d", attempts, n - 1);
     if (!to || (mkdir(to, 0777) < 0 && errno != EEXIST))
         goto failed;
+    remove_leftovers(dir);
+    remove_leftovers(llem_path_join(&a, dir, "recording"));
     at = llem_path_join(&a, to, "claim.json");
     if (!at || (rename(claim, at) < 0 && errno != ENOENT))
         goto failed;
