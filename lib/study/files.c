@@ -255,7 +255,8 @@ llem_errcode llem_status_write(const char *dir, const struct llem_outcome *o, ll
     llem_set(&a, v, "exit", how);
     llem_set(&a, v, "started_utc", utc(&a, o->started_ns));
     llem_set(&a, v, "finished_utc", utc(&a, o->finished_ns));
-    llem_set(&a, v, "elapsed_s", isfinite(o->elapsed_s) ? llem_real(&a, o->elapsed_s) : llem_null(&a));
+    llem_set(&a, v, "elapsed_s",
+             isfinite(o->elapsed_s) ? llem_real(&a, o->elapsed_s) : llem_null(&a));
     llem_set(&a, v, "log_tail", safe_text(&a, o->log_tail, o->log_tail_len));
     rc = save_in(&a, dir, "status.json", v, err);
     llem_arena_done(&a);

@@ -19,7 +19,13 @@
 #include "lib/base/json.h"
 #include "lib/study/study.h"
 
-enum { DOCUMENT_MAX = 1 << 30, LISTED = 5, MANIFEST_SHARE = 20, LOCK_TRIES = 10, LOCK_WAIT_US = 20000 };
+enum {
+    DOCUMENT_MAX = 1 << 30,
+    LISTED = 5,
+    MANIFEST_SHARE = 20,
+    LOCK_TRIES = 10,
+    LOCK_WAIT_US = 20000
+};
 
 /* ---- runs ----------------------------------------------------------------------------------- */
 
@@ -495,7 +501,8 @@ static void remove_leftovers(const char *dir)
         struct llem_arena a = LLEM_ARENA_INIT;
         char *path = llem_path_join(&a, dir, e->d_name);
 
-        if (path && (llem_starts_with(e->d_name, ".claim-") || llem_starts_with(e->d_name, ".llem-")))
+        if (path &&
+            (llem_starts_with(e->d_name, ".claim-") || llem_starts_with(e->d_name, ".llem-")))
             llem_remove_tree(path, NULL);
         llem_arena_done(&a);
     }
