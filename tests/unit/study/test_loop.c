@@ -483,6 +483,47 @@ static void a_clock_that_is_set_back_changes_nothing(void **state)
     llem_plan_free(p);
 }
 
+static void engines_in_one_environment_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    static const char yaml[] = "task: {model: m, dataset: {source: builtin, n_prompts: 2}}\n"
+                               "engine: [transformers, vllm, cpu]\n";
+    llem_plan *p = plan_of(f, yaml), *apart;
+    llem_run_opts opts = opts_of(f);
+    llem_job *job = NULL;
+
+    assert_int_equal(start_error(f, p, &opts), LLEM_EPREFLIGHT);
+    assert_non_null(strstr(f->err.msg, "transformers and vllm"));
+    assert_non_null(strstr(f->err.hint, "local:PATH"));
+    /* One that has its own, or who says that it is well so: then they run, and fail by
+     * themselves. */
+    opts.skip_preflight = 1;
+    assert_int_equal(llem_study_start(&job, f->ctx, p, &opts, &f->err), LLEM_OK);
+    llem_job_free(job);
+    opts.skip_preflight = 0;
+    apart = plan_of(f, llem_arena_printf(&f->a, "%srunners: {vllm: 'local:/nowhere'}\n", yaml));
+    assert_int_equal(llem_study_start(&job, f->ctx, apart, &opts, &f->err), LLEM_OK);
+    llem_job_free(job);
+    llem_plan_free(apart);
+    llem_plan_free(p);
+}
+
+static void a_study_says_how_its_engine_is_started(void **state)
+{
+    struct fixture *f = *state;
+    llem_run_opts opts = opts_of(f);
+    struct ran ran;
+    llem_plan *p;
+
+    setenv("LLEM_PLUGIN_PATH", llem_arena_printf(&f->a, "%s/tests/fakes/worker", source_dir()), 1);
+    p = plan_of(f, "task: {model: m, dataset: {source: builtin, n_prompts: 2}}\nengine: scripted\n"
+                   "measurement: {quick: true, warmup: {enabled: false}, baseline: {enabled: "
+                   "false}}\nrunners: {scripted: 'local:/nowhere'}\n");
+    assert_string_equal(run_it(f, &ran, p, &opts, 0, NULL), "failed");
+    assert_non_null(strstr(ran.said, "/nowhere"));
+    llem_plan_free(p);
+}
+
 static void what_is_no_study_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -591,6 +632,8 @@ int main(void)
         T(two_runners_do_not_share_a_study),
         T(a_claim_holds_until_its_owner_is_provably_dead),
         T(a_clock_that_is_set_back_changes_nothing),
+        T(engines_in_one_environment_are_refused),
+        T(a_study_says_how_its_engine_is_started),
         T(what_is_no_study_is_refused),
         T(a_study_measures_idle_once_on_boards_of_its_own),
 #undef T
