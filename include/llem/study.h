@@ -65,6 +65,21 @@ LLEM_API llem_errcode llem_run_study(llem_result **out, llem_ctx *ctx, const lle
                                      llem_error *err);
 
 /*
+ * A study, or a run, as one archive (tar within zstd) with a SHA256SUMS: docs/formats.md,
+ * "llem pack". The same files make the same bytes.
+ */
+typedef struct llem_pack_opts {
+    size_t size;                /* sizeof(llem_pack_opts) */
+    const char *dir, *path;     /* path: NULL = <name of dir>.tar.zst in the current directory */
+    int redact;                 /* not 0: without what tells the machine and the person */
+    const volatile int *cancel; /* not 0: stop, leave nothing; NULL = never */
+} llem_pack_opts;
+
+/* *out, to free(), is JSON: {path, folder, files, left_out, bytes}. */
+LLEM_API llem_errcode llem_pack(char **out, llem_ctx *ctx, const llem_pack_opts *opts,
+                                llem_error *err);
+
+/*
  * What the libraries of engines warned of in the runs of these studies (or in single runs), as
  * rules that nobody has written yet, told by comparing the runs that had a warning with those that
  * completed without: docs/formats.md, "llem report-gaps".

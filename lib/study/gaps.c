@@ -14,6 +14,7 @@
 #include "lib/config/internal.h"
 #include "lib/engine/registry.h"
 #include "lib/study/gaps.h"
+#include "lib/study/redact.h"
 
 enum {
     MAX_FILE = 256 << 20,
@@ -80,18 +81,6 @@ static size_t line_number(const char *s, const char *begin)
     return s - begin >= 4 && strncmp(s - 4, ".py:", 4) == 0 ? strspn(s, "0123456789") : 0;
 }
 
-static size_t absolute_path(const char *s, const char *begin)
-{
-    size_t n;
-
-    if (s[0] != '/' || (s > begin && (in_word(s[-1]) || strchr("/.>~", s[-1]))) || !in_word(s[1]))
-        return 0;
-    n = strcspn(s, " \t\n\r:'\"`,;()[]{}<>");
-    while (n && s[n - 1] == '.')
-        n--;
-    return n;
-}
-
 /* sha256:..., 16 digits and more, and addresses. */
 static size_t hexadecimal(const char *s, const char *begin)
 {
@@ -128,7 +117,7 @@ static const struct {
     { ansi, "" },
     { timestamp, "<TIMESTAMP>" },
     { line_number, "<LINENO>" },
-    { absolute_path, "<PATH>" },
+    { llem_absolute_path, "<PATH>" },
     { hexadecimal, "<HEX>" },
     { number, "<NUM>" },
 };

@@ -30,7 +30,7 @@ serve_hub
 # Blocks and `inline` ones that begin with llem; comments of blocks go.
 sed -nE 's/^    (llem .*)$/\1/p' "$root/README.md" "$root"/docs/*.md >"$tmp/lines"
 cat "$root/README.md" "$root"/docs/*.md | tr '\n' ' ' | grep -oE '`llem [^`]*`' | tr -d '`' >>"$tmp/lines"
-for name in run plan measure show compare verify fetch config migrate report-gaps check-engine help; do
+for name in run plan measure show compare verify fetch config migrate pack report-gaps check-engine help; do
     llem help $name | sed -nE '/^Examples:/,$ s/^    (llem .*)$/\1/p'
 done >>"$tmp/lines"
 sed -E 's/ {2,}.*//; s/ +# .*//' "$tmp/lines" | sort -u >"$tmp/commands"

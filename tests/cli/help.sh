@@ -5,7 +5,7 @@
 . "$(dirname "$0")/tap.sh"
 
 say "help"
-for command_name in run measure show compare verify fetch config migrate report-gaps check-engine help; do
+for command_name in run measure show compare verify fetch config migrate pack report-gaps check-engine help; do
     run llem help $command_name
     exits 0
     quiet
@@ -39,7 +39,7 @@ exits 0
 quiet
 cp "$tmp/out" "$tmp/llem.1"
 check "is the one that is installed" cmp "$tmp/llem.1" "$build/llem.1"
-for command_name in run measure show compare verify fetch config migrate report-gaps check-engine help; do
+for command_name in run measure show compare verify fetch config migrate pack report-gaps check-engine help; do
     check "has the command $command_name" grep -qx "\.SS llem ${command_name/-/\\\\-}" "$tmp/llem.1"
     for option in $(llem $command_name -h | grep -oE '^  (-.,|   ) --[a-z-]+' | grep -oE '[a-z-]+$' | sed 's/^--//'); do
         [ "$option" = help ] && continue

@@ -47,6 +47,8 @@ show|which result\?
 show --format=xml x|wants one of table.json.csv.md
 verify|which result\?
 migrate|which file\?
+pack|which study\?
+report-gaps|which studies\?
 migrate a.yaml b.yaml|one file at a time: 'b.yaml' is one too many
 config extra|'extra' is one argument too many
 config --format=yaml|wants one of table.json
