@@ -129,10 +129,11 @@ static void number_of(char out[TABLE_CELL], const struct app *app, const llem_re
     if (isnan(value))
         snprintf(out, TABLE_CELL, "%s", app->out.glyphs->dash);
     else
-        table_number(out, app->out.glyphs, value,
-                     real_at(r, "comparisons.%zu.quantities.%s.%s.ci95.0", i, name, side),
-                     real_at(r, "comparisons.%zu.quantities.%s.%s.ci95.1", i, name, side), q->unit,
-                     estimate);
+        table_number(
+            out, app->out.glyphs, value,
+            estimate ? NAN : real_at(r, "comparisons.%zu.quantities.%s.%s.ci95.0", i, name, side),
+            estimate ? NAN : real_at(r, "comparisons.%zu.quantities.%s.%s.ci95.1", i, name, side),
+            q->unit, estimate);
 }
 
 /* Quantities that one of the two has: as it is in the first, as in the other, their ratio. */

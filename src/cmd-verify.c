@@ -59,7 +59,9 @@ const struct cmd cmd_verify = {
     .usage = "DIR...",
     .description =
         "Computes everything in result.json again from the recording beside it, which is never "
-        "edited, and compares every value exactly. Exit status 1 if any differs.",
+        "edited, and compares every value exactly. Exit status 1 if any differs.\n"
+        "Of a study: every run that completed, and whether its plan, its manifest and "
+        "study_result.json agree with what is in its directories.",
     .examples = "llem verify results/study_2026-01-31T12-00-00",
     .run = run,
 };

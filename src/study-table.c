@@ -80,20 +80,32 @@ static bool differ(const llem_result *r, size_t n, const char *key)
     return false;
 }
 
-/* "2  vllm, dtype=float16"; the engine's name before each of its settings says nothing. */
+/* "2  vllm, dtype=float16": of a setting's path the last part. */
 static void label_of(char *out, const llem_result *r, size_t i, bool engines)
 {
     const char *label = text_at(r, "", "configurations.%zu.differs_by", i);
     const char *engine = text_at(r, "", "configurations.%zu.engine", i);
-    size_t len = strlen(engine), at;
+    size_t at;
 
     at = (size_t)snprintf(out, TABLE_CELL, "%.0f", real_at(r, "configurations.%zu.number", i));
     at += (size_t)snprintf(out + at, TABLE_CELL - at, "  %s%s", engines || !*label ? engine : "",
                            engines && *label ? ", " : "");
-    for (bool begin = true; *label && at + 1 < TABLE_CELL; begin = label[-1] == ' ') {
-        if (begin && len && strncmp(label, engine, len) == 0 && label[len] == '.')
-            label += len + 1;
-        out[at++] = *label++;
+    while (*label && at + 1 < TABLE_CELL) {
+        size_t path = strcspn(label, "= ,"), end = strcspn(label, ",");
+
+        /* A value may have commas of its own; what follows one is no path then. */
+        if (label[path] == '=')
+            for (size_t k = 0; k < path; k++)
+                if (label[k] == '.') {
+                    label += k + 1;
+                    path -= k + 1;
+                    end -= k + 1;
+                    k = (size_t)-1;
+                }
+        end += label[end] == ',';
+        end += label[end] == ' ';
+        for (; end && at + 1 < TABLE_CELL; end--)
+            out[at++] = *label++;
     }
     out[at] = 0;
 }
@@ -125,10 +137,10 @@ static bool line_of(struct line *l, const llem_result *r, const struct glyphs *g
     else
         table_number(l->value, g, mean, low, high, b->unit, false);
     if (!isnan(cv))
-        snprintf(l->cv, sizeof(l->cv), "%.2g %%", 100 * cv);
+        snprintf(l->cv, sizeof(l->cv), cv < 1 ? "%.2g %%" : "%.0f %%", 100 * cv);
     if (p < 0.05 && mean > 0)
         snprintf(l->trend, sizeof(l->trend), "%+.2g %% a run (p %.2g)", 100 * slope / mean, p);
-    if (i == 0 && !l->estimate) {
+    if (i == 0 && !isnan(real_at(r, "configurations.1.ratios.%s.n", name))) {
         snprintf(l->ratio, sizeof(l->ratio), "1");
     } else if (!l->estimate) {
         double ratio = real_at(r, "configurations.%zu.ratios.%s.value", i, name);

@@ -15,6 +15,7 @@ enum row_flags {
     ROW_HEADLINE = 1 << 0, /* stands first, in bold */
     ROW_QUIET = 1 << 1,    /* left out of the table where every result has null */
     ROW_SPACE = 1 << 2,    /* an empty line before it */
+    ROW_ORIGINAL = 1 << 3, /* only of the Python original's results, which lack better ones */
 };
 
 /* What is shown, in this order. `estimate`: shown with "~" where `path` is null. */
@@ -28,6 +29,8 @@ static const struct row {
 } rows[] = {
     { "Output tokens/s",        "throughput.output_tokens_per_s", NULL, ROW_NUMBER, "tok/s", 1, ROW_HEADLINE | ROW_QUIET },
     { "Energy/output token",    "energy.j_per_output_token", "energy_estimated.j_per_output_token", ROW_NUMBER, "J/tok", 1, ROW_HEADLINE | ROW_QUIET },
+    { "Tokens/s, in and out",   "avg_tokens_per_second", NULL, ROW_NUMBER, "tok/s", 1, ROW_HEADLINE | ROW_QUIET | ROW_ORIGINAL },
+    { "Energy/output token",    "avg_energy_per_token_j", NULL, ROW_NUMBER, "J/tok", 1, ROW_HEADLINE | ROW_QUIET | ROW_ORIGINAL },
     { "Tokens per joule",       "energy.output_tokens_per_j", "energy_estimated.output_tokens_per_j", ROW_NUMBER, "tok/J", 1, ROW_QUIET },
     { "Per million output tokens", "energy.kwh_per_million_output_tokens", "energy_estimated.kwh_per_million_output_tokens", ROW_NUMBER, "kWh", 1, ROW_QUIET },
     { "Energy",                 "total_energy_j", "energy_estimated_j", ROW_NUMBER, "J", 1, ROW_SPACE },
@@ -44,7 +47,7 @@ static const struct row {
     { "Peak memory",            "extended_metrics.memory.peak_memory_mb", NULL, ROW_NUMBER, "MiB", 1, ROW_QUIET },
 };
 /* clang-format on */
-enum { N_ROWS = sizeof(rows) / sizeof(rows[0]), ROW_ENERGY = 4, CELL = TABLE_CELL };
+enum { N_ROWS = sizeof(rows) / sizeof(rows[0]), ROW_ENERGY = 6, CELL = TABLE_CELL };
 
 /* ---- numbers ------------------------------------------------------------------------------ */
 
@@ -165,9 +168,33 @@ static bool estimate_at(const llem_result *r, const char *path, llem_quantity *q
     return true;
 }
 
+const char *table_string(const llem_result *r, const char *path, const char *otherwise)
+{
+    const char *s = NULL;
+    int null = 0;
+
+    if (llem_result_string(r, path, &s, &null) != LLEM_OK || null || !s || !*s)
+        return otherwise;
+    return s;
+}
+
+/* Ours name the recording they were derived from. */
+static bool is_original(const llem_result *r)
+{
+    const char *s;
+    int null;
+
+    return llem_result_string(r, "recording.sha256", &s, &null) != LLEM_OK &&
+           *table_string(r, "llenergymeasure_version", "");
+}
+
 static enum value_state value_of(const llem_result *r, const struct row *row, llem_quantity *q)
 {
+    bool original = is_original(r);
+
     quantity_at(r, row->path, q);
+    if (((row->flags & ROW_ORIGINAL) && !original) || (original && q->value == 0))
+        q->valid = 0; /* the original writes 0 where nothing was measured */
     if (q->valid)
         return strcmp(q->quality, "estimated") == 0 ? VALUE_ESTIMATED : VALUE_MEASURED;
     if (row->estimate && estimate_at(r, row->estimate, q))
@@ -196,16 +223,6 @@ static enum value_state cell_of(char out[CELL], const struct glyphs *g, const ll
     return state;
 }
 
-const char *table_string(const llem_result *r, const char *path, const char *otherwise)
-{
-    const char *s = NULL;
-    int null = 0;
-
-    if (llem_result_string(r, path, &s, &null) != LLEM_OK || null || !s || !*s)
-        return otherwise;
-    return s;
-}
-
 static const char *last_part(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -223,7 +240,8 @@ static void title_of(char *out, size_t size, const llem_result *r)
     if (strcmp(table_string(r, "kind", "inference"), "measure") == 0)
         snprintf(out, size, "measure%s", quick ? " (quick)" : "");
     else
-        snprintf(out, size, "%s, %s%s", last_part(model), engine, quick ? " (quick)" : "");
+        snprintf(out, size, "%s, %s%s%s", last_part(model), engine, quick ? " (quick)" : "",
+                 is_original(r) ? " (made by LLenergyMeasure)" : "");
 }
 
 /* ---- the table ---------------------------------------------------------------------------- */
@@ -333,6 +351,12 @@ static void print_footer(FILE *f, const struct term *t, const llem_result *r,
         snprintf(line, sizeof(line), "%s%s", estimated ? "~ marks an estimate and its range." : "",
                  plus_minus ? " Ranges are 95 % intervals." : "");
     }
+    if (is_original(r))
+        snprintf(
+            line, sizeof(line),
+            "LLenergyMeasure %s made this result: it has no uncertainties, and energies are as "
+            "it polled them.",
+            table_string(r, "llenergymeasure_version", "?"));
     if (!*line)
         return;
     fprintf(f, "  %s", t->color.dim);
@@ -463,6 +487,8 @@ static void print_csv(FILE *f, const llem_result *const *results, size_t count)
 {
     fputs("directory,model,engine,energy_quality,energy_source", f);
     for (size_t i = 0; i < N_ROWS; i++) {
+        if (rows[i].flags & ROW_ORIGINAL)
+            continue;
         fprintf(f, ",%s,%s.ci95_lo,%s.ci95_hi", rows[i].path, rows[i].path, rows[i].path);
         if (rows[i].estimate)
             fprintf(f, ",%s.value,%s.low,%s.high", rows[i].estimate, rows[i].estimate,
@@ -481,6 +507,8 @@ static void print_csv(FILE *f, const llem_result *const *results, size_t count)
         for (size_t i = 0; i < N_ROWS; i++) {
             llem_quantity q;
 
+            if (rows[i].flags & ROW_ORIGINAL)
+                continue;
             quantity_at(results[k], rows[i].path, &q);
             fputc(',', f);
             csv_number(f, q.valid ? q.value : NAN);

@@ -74,8 +74,10 @@ LLEM_API llem_errcode llem_result_count(const llem_result *r, const char *path, 
 LLEM_API llem_errcode llem_result_quantity(const llem_result *r, const char *path,
                                            llem_quantity *out);
 
-/* Recompute everything from the recording and compare. Calls difference for each value that
- * differs; *compared is how many were compared. LLEM_OK even if some differ: count the calls. */
+/* Recompute everything from the recording and compare; of a study each completed run, and plan,
+ * manifest and study_result.json with what the directories say. Calls difference for each value
+ * that differs; *compared is how many were compared. LLEM_OK even if some differ: count the calls.
+ */
 typedef void (*llem_difference_fn)(void *user, const char *path, const char *stored,
                                    const char *computed);
 LLEM_API llem_errcode llem_verify(llem_ctx *ctx, const char *path, size_t *compared,

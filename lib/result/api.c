@@ -147,6 +147,14 @@ llem_errcode llem_result_load(llem_result **out, llem_ctx *ctx, const char *path
     }
     if (rc != LLEM_OK)
         goto done;
+    if (llem_get(r->json, "bundle_version")) {
+        rc =
+            llem_fail(err, LLEM_ECORRUPT,
+                      "'%s' is a result of LLenergyMeasure with bundle_version %s, which llem does "
+                      "not read; it reads those with schema_version 3.0",
+                      file, llem_str_at(r->json, "bundle_version", "?"));
+        goto done;
+    }
     if (r->json->kind != LLEM_MAP || !llem_get(r->json, "schema_version")) {
         rc = llem_fail(err, LLEM_ECORRUPT, "'%s' is no result: it has no schema_version", file);
         goto done;
@@ -435,14 +443,21 @@ llem_errcode llem_verify(llem_ctx *ctx, const char *path, size_t *compared,
 {
     struct llem_arena a = LLEM_ARENA_INIT;
     struct llem_difference *list = NULL;
-    const char *dir;
+    const char *dir = NULL;
     size_t n = 0;
-    llem_errcode rc = find_dir(&a, &dir, path, err);
+    llem_errcode rc;
 
-    if (rc == LLEM_OK && !dir)
-        rc = llem_fail(err, LLEM_ENOMEM, "out of memory while verifying '%s'", path);
-    if (rc == LLEM_OK)
-        rc = llem_result_verify(dir, &a, &list, &n, compared, err);
+    if (llem_is_study(path)) {
+        dir = is_file_of(path, "study_result.json") ? llem_path_dirname(&a, path) : path;
+        rc = dir ? llem_study_verify(dir, &a, &list, &n, compared, err)
+                 : llem_fail(err, LLEM_ENOMEM, "out of memory while verifying '%s'", path);
+    } else {
+        rc = find_dir(&a, &dir, path, err);
+        if (rc == LLEM_OK && !dir)
+            rc = llem_fail(err, LLEM_ENOMEM, "out of memory while verifying '%s'", path);
+        if (rc == LLEM_OK)
+            rc = llem_result_verify(dir, &a, &list, &n, compared, err);
+    }
     for (size_t k = 0; rc == LLEM_OK && difference && k < n; k++)
         difference(user, list[k].path, text_of(&a, list[k].stored), text_of(&a, list[k].computed));
     llem_arena_done(&a);

@@ -148,14 +148,17 @@ static const char *kept(struct llem_arena *a, const struct llem_value *v, const 
 
 /* The original divides by output tokens and writes 0 where nothing was measured; it has no
  * uncertainties. */
-static double original_value(const struct llem_value *result, const char *name, const char *path)
+static double original_value(const struct llem_value *result, const struct llem__measure *m)
 {
+    const char *path = m->path;
     double d;
 
-    if (strcmp(name, "energy_per_output_token_j") == 0)
+    if (m->flags & LLEM__ENERGY && !(llem_real_at(result, "total_energy_j", 0) > 0))
+        return (double)NAN; /* what it subtracts from nothing is nothing */
+    if (strcmp(m->name, "energy_per_output_token_j") == 0)
         path = "avg_energy_per_token_j";
     d = llem_real_at(result, path, (double)NAN);
-    if (strcmp(name, "avg_energy_per_token_j") == 0)
+    if (strcmp(m->name, "avg_energy_per_token_j") == 0)
         d = llem_real_at(result, "mj_per_tok_total", (double)NAN) / 1000;
     return d == 0 ? (double)NAN : d;
 }
@@ -199,7 +202,7 @@ void llem__run_of_result(struct llem_arena *a, struct llem__run *run,
             q ? llem_real_at(q, "value", (double)NAN) : llem_real_at(result, path, (double)NAN);
 
         if (original)
-            v = original_value(result, llem__measures[m].name, path);
+            v = original_value(result, &llem__measures[m]);
         run->v[m] = v;
         run->u_stat[m] = llem_real_at(q, "u_stat", (double)NAN);
         run->u_sys[m] = llem_real_at(q, "u_sys", (double)NAN);
@@ -256,6 +259,7 @@ static void read_state(struct reader *r, struct llem__run *run, struct llem_aren
         run->message = kept(a, entry, "error_message", "");
         run->started_s = utc_s(llem_str_at(entry, "started_at", ""));
         run->finished_s = utc_s(llem_str_at(entry, "completed_at", ""));
+        run->elapsed_s = run->finished_s - run->started_s;
         if (!r->s->original &&
             (strcmp(run->state, "completed") == 0 || strcmp(run->state, "running") == 0)) {
             run->state = "pending"; /* whatever it was, it is gone */
@@ -280,6 +284,7 @@ static void read_state(struct reader *r, struct llem__run *run, struct llem_aren
     run->message = kept(a, status, "message", "");
     run->started_s = utc_s(llem_str_at(status, "started_utc", ""));
     run->finished_s = utc_s(llem_str_at(status, "finished_utc", ""));
+    run->elapsed_s = llem_real_at(status, "elapsed_s", (double)NAN);
 }
 
 static struct llem_value *time_utc(struct llem_arena *a, double s)
@@ -302,7 +307,7 @@ static void read_run(struct reader *r, struct llem__run *run, const struct llem_
 
     run->reason = run->message = run->quality = run->source = run->scope = "";
     run->hardware = run->prompts = "";
-    run->started_s = run->finished_s = (double)NAN;
+    run->started_s = run->finished_s = run->elapsed_s = (double)NAN;
     run->row = row;
     read_state(r, run, &own, dir, entry);
     if (strcmp(run->state, "completed") == 0) {
@@ -339,7 +344,7 @@ static void read_run(struct reader *r, struct llem__run *run, const struct llem_
     llem__add(a, row, "measurement_config_hash", copy_at(a, c->json, "measurement_config_hash"));
     llem__add(a, row, "started_utc", time_utc(a, run->started_s));
     llem__add(a, row, "finished_utc", time_utc(a, run->finished_s));
-    llem__add(a, row, "elapsed_s", llem_real(a, run->finished_s - run->started_s));
+    llem__add(a, row, "elapsed_s", llem_real(a, run->elapsed_s));
     llem__add(a, row, "quick", copy_at(a, result, "quick"));
     llem__add(a, row, "energy_quality", llem_string(a, *run->quality ? run->quality : "none"));
     llem__add(a, row, "energy_source", text_or_null(a, run->source));
@@ -516,23 +521,35 @@ static struct llem_value *summary_warnings(const struct llem__study *s, size_t c
 {
     struct llem_value *list = llem_list(s->a);
 
-    for (size_t i = 0; i < s->n_runs; i++)
-        if (*s->runs[i].message)
+    for (size_t i = 0; i < s->n_runs; i++) {
+        const char *message = s->runs[i].message;
+        size_t first = 0, n = 0;
+
+        while (first < i && strcmp(s->runs[first].message, message) != 0)
+            first++;
+        if (!*message || first < i)
+            continue; /* told already */
+        for (size_t k = i; k < s->n_runs; k++)
+            n += strcmp(s->runs[k].message, message) == 0;
+        if (n > 1)
             llem_append(s->a, list,
-                        llem_stringf(s->a, "%s: %s", s->runs[i].dir, s->runs[i].message));
+                        llem_stringf(s->a, "%s and %zu more: %s", s->runs[i].dir, n - 1, message));
+        else
+            llem_append(s->a, list, llem_stringf(s->a, "%s: %s", s->runs[i].dir, message));
+    }
     if (s->original)
         llem_append(s->a, list,
                     llem_string(s->a, "LLenergyMeasure, the Python original, made these results: "
-                                      "they have no uncertainties"));
+                                      "they have no uncertainties."));
     else if (measured < completed)
         llem_append(s->a, list,
                     llem_stringf(s->a,
-                                 "the energy of %zu of %zu completed runs was not measured; "
+                                 "The energy of %zu of %zu completed runs was not measured; "
                                  "estimates and nulls are in no sum, mean or ratio of measured "
-                                 "energies",
+                                 "energies.",
                                  completed - measured, completed));
     if (!s->manifest)
-        llem_append(s->a, list, llem_string(s->a, "manifest.json is missing or cannot be read"));
+        llem_append(s->a, list, llem_string(s->a, "manifest.json is missing or cannot be read."));
     return list;
 }
 
@@ -605,8 +622,8 @@ static struct llem_value *summary(const struct llem__study *s, struct llem_value
             n[k] += strcmp(counts[k], count) == 0;
         first = fmin(first, run->started_s); /* which pass NaN over */
         last = fmax(last, run->finished_s);
-        if (run->finished_s >= run->started_s)
-            running += run->finished_s - run->started_s;
+        if (run->elapsed_s >= 0)
+            running += run->elapsed_s;
     }
     llem_set(a, v, "total_experiments", llem_int(a, (int64_t)s->n_runs));
     for (size_t k = 0; k < LLEM_COUNT(counts); k++)

@@ -39,6 +39,7 @@ struct llem__run {
     size_t configuration, cycle, position;
     const char *state, *reason, *message;
     double started_s, finished_s; /* wall clock; NaN */
+    double elapsed_s;             /* by the clock that nobody sets; NaN */
     bool completed;
     const char *quality, *source, *scope, *hardware, *prompts;               /* of the result; "" */
     double v[LLEM__MEASURES], u_stat[LLEM__MEASURES], u_sys[LLEM__MEASURES]; /* NaN */
@@ -74,6 +75,13 @@ llem_errcode llem_study_assemble(const char *dir, struct llem_arena *a, struct l
                                  llem_error *err);
 /* The same, written as study_result.json, atomically. */
 llem_errcode llem_study_result_write(llem_ctx *ctx, const char *dir, llem_error *err);
+
+struct llem_difference;
+/* Is a study what its directories say? Each completed run is recomputed from its recording, and
+ * plan, manifest and study_result.json are compared with what is there. Differences are named
+ * "DIR: path" and live in the arena. */
+llem_errcode llem_study_verify(const char *dir, struct llem_arena *a, struct llem_difference **out,
+                               size_t *n_out, size_t *compared, llem_error *err);
 
 /* ---- the parts ---------------------------------------------------------------------------- */
 

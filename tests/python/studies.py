@@ -81,6 +81,7 @@ def status(state: str = "completed", started: int = 0, message: str | None = Non
         "exit": {"code": 0, "signal": None},
         "started_utc": f"{at}.000000Z",
         "finished_utc": f"{at}.500000Z",
+        "elapsed_s": 0.5,
         "log_tail": "",
     }
 

@@ -397,6 +397,71 @@ def test_csv_and_parquet_have_a_row_a_run_with_the_axes_first():
         assert run.stdout == (root / "runs.parquet").read_bytes()
 
 
+ORIGINAL = pathlib.Path(os.environ["LLEM_TEST_SOURCE_DIR"]) / "tests/data/original"
+
+
+def test_a_study_of_the_originals_is_shown_and_marked():
+    (root,) = ORIGINAL.iterdir()
+    before = sorted(p.name for p in root.rglob("*"))
+    d = load(root)
+    assert sorted(p.name for p in root.rglob("*")) == before, "nothing is written there"
+    assert d["original"] and d["axes"] == ["vllm.dtype"]
+    assert [c["settings"] for c in d["configurations"]] == [
+        {"vllm.dtype": "float16"},
+        {"vllm.dtype": "bfloat16"},
+    ]
+    # In the order in which they ran, which is not that of its manifest.
+    assert [(r["experiment"], r["cycle"]) for r in d["runs"]] == [
+        (e, c) for c in (1, 2, 3) for e in (1, 2)
+    ]
+    assert [r["state"] for r in d["runs"]] == ["completed"] * 5 + ["failed"]
+    assert all(r["energy_quality"] in ("unknown", "none") for r in d["runs"])
+    assert all(r["total_energy_j_ci95_lo"] is None for r in d["runs"])
+    # Its own figure is per output token; 0 is nothing measured.
+    close(row_of(d, 1, 1)["energy_per_output_token_j"], 10350 / 25600)
+    close(row_of(d, 1, 1)["avg_energy_per_token_j"], 10350 / 44032)
+    nothing = row_of(d, 2, 2)
+    assert nothing["total_energy_j"] is nothing["energy_adjusted_j"] is None
+    assert nothing["total_energy_j_reason"] == "not_in_original"
+    y = np.array([10350.0, 10400.0, 10390.0])
+    s = d["configurations"][0]["statistics"]["total_energy_j"]
+    close(s["mean"], y.mean())
+    close(s["sd"], y.std(ddof=1))
+    assert (s["quality"], s["u_stat"]) == ("unknown", None)
+    close(d["configurations"][1]["ratios"]["total_energy_j"]["value"], 9300 / 10350)
+    text = show(root).stdout.decode()
+    assert "made by LLenergyMeasure" in text and "no uncertainties" in text.replace("\n    ", " ")
+
+
+def test_a_run_of_the_originals_is_shown_and_marked():
+    run = show(next(ORIGINAL.glob("*/001_*")))
+    text = run.stdout.decode()
+    assert run.returncode == 0, run.stderr
+    for line in ("(made by LLenergyMeasure)", "2202 tok/s", "0.4043 J/tok", "no uncertainties"):
+        assert line in text, (line, text)
+    assert "±" not in text
+    text = show(next(ORIGINAL.glob("*/004_*"))).stdout.decode()
+    assert " 0 J" not in text, text
+
+
+def test_two_runs_of_the_originals_are_compared_without_intervals():
+    c = compare(next(ORIGINAL.glob("*/001_*")), next(ORIGINAL.glob("*/002_*")))["comparisons"][0]
+    assert c["settings"] == [
+        {"setting": "vllm.dtype", "reference": "float16", "value": "bfloat16"}
+    ]
+    assert [w["reason"] for w in c["warnings"]] == ["made_by_original"]
+    ratio = c["quantities"]["total_energy_j"]["ratio"]
+    close(ratio["value"], 9300 / 10350)
+    assert ratio["ci95"] is None and ratio["reason"] == "uncertainty_unknown"
+
+
+def test_a_bundle_of_a_later_original_is_refused_by_name():
+    with tempfile.TemporaryDirectory() as tmp:
+        studies.save(pathlib.Path(tmp, "result.json"), {"bundle_version": "4.1"})
+        run = show(tmp)
+        assert run.returncode == 1 and "bundle_version 4.1" in run.stderr.decode(), run
+
+
 def compare(*args: object) -> dict:
     run = subprocess.run(
         [LLEM, "compare", "--json", *map(str, args)], capture_output=True, timeout=120
