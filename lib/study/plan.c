@@ -537,6 +537,7 @@ struct llem_value *llem_plan_document(const struct llem_plan *p, const char *con
             llem_set(a, skip, "number", llem_int(a, (int64_t)i + 1));
             llem_set(a, skip, "engine", llem_string(a, llem_str_at(tree, "engine", "?")));
             llem_set(a, skip, "differs_by", llem_string(a, llem_sweep_label(p->sweep, i, a)));
+            llem_set(a, skip, "settings", llem_copy(a, llem_sweep_settings(p->sweep, i, a)));
             llem_set(a, skip, "reason", llem_string(a, p->cells[i].errors));
             llem_append(a, skipped, skip);
         } else {
