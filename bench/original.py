@@ -8,4 +8,6 @@ from llenergymeasure.cli import app
 from llenergymeasure.harness import preflight
 
 preflight._check_cuda_available = lambda: True
-app()
+# Its experiments of a study run in processes that import this file.
+if __name__ == "__main__":
+    app()
