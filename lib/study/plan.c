@@ -6,6 +6,7 @@
 #include "lib/study/plan.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,12 +111,58 @@ static const char *keep_errors(struct llem_plan *p, const char *errors, const ch
     return before && strcmp(before, errors) == 0 ? before : llem_arena_strdup(&p->arena, errors);
 }
 
+/* A rule that holds in so many cells, for the log. */
+struct told {
+    const struct llem_rule *rule;
+    size_t count;
+    struct told *next;
+};
+
+/* Rules that warn; of a single experiment, those too that tell of settings without effect. */
+static void note_rules(struct llem_plan *p, struct told **told, size_t index,
+                       const struct llem_value *tree)
+{
+    const struct llem_rules *rules = llem_sweep_rules(p->sweep, index);
+
+    for (size_t i = 0; rules && i < rules->count; i++) {
+        const struct llem_rule *rule = &rules->rules[i];
+        struct told *t = *told;
+
+        if (rule->severity == LLEM_RULE_ERROR ||
+            (rule->severity == LLEM_RULE_DORMANT && p->sweep->count > 1) ||
+            !llem_rule_holds(rule, tree, NULL))
+            continue;
+        while (t && t->rule != rule)
+            t = t->next;
+        if (!t && (t = llem_arena_alloc(&p->arena, sizeof(*t)))) {
+            *t = (struct told){ .rule = rule, .next = *told };
+            *told = t;
+        }
+        if (t)
+            t->count++;
+    }
+}
+
+static void tell_rules(const struct llem_plan *p, const struct told *told)
+{
+    for (const struct told *t = told; t; t = t->next) {
+        char many[64] = "";
+
+        if (p->sweep->count > 1)
+            snprintf(many, sizeof(many), "; %zu of %zu experiments", t->count, p->sweep->count);
+        llem_log(p->sweep->ctx,
+                 t->rule->severity == LLEM_RULE_WARN ? LLEM_LOG_WARNING : LLEM_LOG_INFO, "config",
+                 "%s (rule %s%s)", t->rule->message, t->rule->id, many);
+    }
+}
+
 /* study_design_hash is taken of what runs, in the order declared. */
 static void look_at_cells(struct llem_plan *p)
 {
     struct llem_sweep *s = p->sweep;
     struct llem_buf text = LLEM_BUF_INIT(64 << 20), effect = LLEM_BUF_INIT(64 << 20);
     struct llem_sha256 design;
+    struct told *told = NULL;
     struct table table;
     const char *last = NULL;
     char hex[65];
@@ -133,6 +180,7 @@ static void look_at_cells(struct llem_plan *p)
             cell->errors = last = keep_errors(p, errors, last);
             p->n_invalid++;
         } else if (tree) {
+            note_rules(p, &told, i, tree);
             llem_buf_clear(&text);
             llem_config_canonical(s->schema, tree, &text);
             llem_sha256_of(text.data, text.len, hex);
@@ -157,6 +205,7 @@ static void look_at_cells(struct llem_plan *p)
     llem_sha256_add(&design, "]", 1);
     llem_sha256_hex(&design, hex);
     memcpy(p->design_hash, hex, 16);
+    tell_rules(p, told);
     llem_buf_done(&text);
     llem_buf_done(&effect);
 }

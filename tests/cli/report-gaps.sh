@@ -127,7 +127,10 @@ prints '^No gaps in 8 runs; rules know what was said.$'
 check "no file is written" test ! -e out/more.yaml
 LLEM_PLUGIN_PATH=$PWD/plugins run llem run --dry-run -m m -e noisy -d builtin --set noisy.beams=4
 exits 0
-complains 'warning.*holds <NUM> blocks.*rule noisy_runtime_the_cache'
+complains 'holds <NUM> blocks.*\(rule noisy_runtime_the_cache[a-z_]*\)$'
+LLEM_PLUGIN_PATH=$PWD/plugins run llem plan -m m -e noisy -d builtin --sweep noisy.beams=3,4
+exits 0
+complains 'holds <NUM> blocks.*\(rule noisy_runtime_the_cache[a-z_]*; 1 of 2 experiments\)$'
 rm plugins/noisy/rules.yaml
 
 say "exceptions"

@@ -445,6 +445,22 @@ def made_up_groups() -> dict:
     }
 
 
+def test_what_ran_with_the_same_is_told_as_the_schema_says():
+    # The engine test does not tell its drift: as far as it knows these two ran with the same.
+    study = Outcome([*RUN, *"--sweep test.drift=0,0.1 --cycles 2 --no-gaps".split()])
+    assert study.status == 0, study.events
+    groups = study.named("equivalence_groups")
+    assert not errors("equivalence_groups", groups), errors("equivalence_groups", groups)
+    assert not out_of_order(SCHEMAS["equivalence_groups"], groups)
+    (collision,) = groups["observed_collision_groups"]
+    assert len(groups["groups"]) == 2 and len(collision["member_experiment_ids"]) == 4
+    assert collision["gap_detected"] and collision["differs_in"] == ["test.drift"]
+    assert collision["proposed_rule_id"] == "test_dormant_drift"
+    assert collision["member_experiment_ids"][0] in {
+        d["experiment_id"] for path, d in study.files.items() if schema_of(path) == "config"
+    }
+
+
 MADE_UP = {"study-result": made_up_study, "equivalence_groups": made_up_groups}
 
 
