@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "lib/base/file.h"
 #include "lib/config/config.h"
 #include "lib/engine/registry.h"
 #include "lib/result/study.h"
@@ -149,7 +150,8 @@ static llem_errcode take_locks(struct llem_locks *locks, llem_ctx *ctx,
     size_t n;
     llem_errcode rc = llem_locks_boards(&a, ctx, plan, &boards, &n, err);
 
-    locks->study = llem_str_at(plan->sweep->output, "study_name", NULL);
+    locks->study = llem_str_at(plan->sweep->output, "study_name",
+                               plan->sweep->path ? llem_path_basename(plan->sweep->path) : NULL);
     if (rc == LLEM_OK)
         rc = llem_locks_take(locks, ctx, boards, n, err);
     llem_arena_done(&a);
