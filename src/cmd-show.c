@@ -84,6 +84,7 @@ static int run(struct app *app, void *p)
     const char *format = args->json ? "json" : args->format;
     size_t count = app->parse.n_rest, loaded = 0, n_studies = 0;
     llem_result **results;
+    bool *is_study;
     llem_error err = { 0 };
     struct term file = app->out;
     llem_ctx *ctx;
@@ -92,25 +93,28 @@ static int run(struct app *app, void *p)
 
     if (!count)
         return complain_usage(app, "which result? Give the directory of an experiment or a study");
-    for (size_t i = 0; i < count; i++)
-        n_studies += llem_is_study(app->parse.rest[i]) != 0;
-    code = check_formats(app, format, args->output, count, n_studies);
-    if (code != EXIT_DONE)
-        return code;
     ctx = make_context(app);
     if (!ctx)
         return EXIT_FAILED;
     results = calloc(count, sizeof(llem_result *));
-    if (!results) {
+    is_study = calloc(count, sizeof(*is_study));
+    if (!results || !is_study) {
         code = complain("out of memory");
         goto done;
     }
+    for (size_t i = 0; i < count; i++) {
+        is_study[i] = llem_is_study(app->parse.rest[i]) != 0;
+        n_studies += is_study[i];
+    }
+    code = check_formats(app, format, args->output, count, n_studies);
+    if (code != EXIT_DONE)
+        goto done;
     /* Studies stand after the runs. */
     for (int studies = 0; studies < 2; studies++)
         for (size_t i = 0; i < count; i++) {
             const char *path = app->parse.rest[i];
 
-            if ((llem_is_study(path) != 0) != (studies != 0))
+            if (is_study[i] != (studies != 0))
                 continue;
             if ((studies ? llem_study_load : llem_result_load)(&results[loaded], ctx, path, &err) <
                 0) {
@@ -138,6 +142,7 @@ done:
     for (size_t i = 0; results && i < loaded; i++)
         llem_result_free(results[i]);
     free(results);
+    free(is_study);
     llem_ctx_free(ctx);
     return code;
 }

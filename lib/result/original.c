@@ -144,6 +144,8 @@ llem_errcode llem__original_plan(struct llem__study *s, llem_error *err)
         struct llem_value *x = llem_get(seen, hash), *run = llem_map(a);
         int64_t cycle = llem_int_at(entry, "cycle", 1);
 
+        if (!dir)
+            break;
         if (!x) {
             x = experiment_of(s, entry, (int64_t)experiments->count + 1);
             llem_append(a, experiments, x);

@@ -98,6 +98,7 @@ static llem_errcode read_json(struct reader *r, struct llem_arena *own, struct l
         rc = llem_json_parse(own, out, r->text.data, r->text.len, path, err);
     if (rc == LLEM_OK && (*out)->kind != LLEM_MAP)
         rc = llem_fail(err, LLEM_ECORRUPT, "'%s' holds no object", path);
+    r->s->a->oom = r->s->a->oom || rc == LLEM_ENOMEM; /* not the file's fault */
     return rc;
 }
 
@@ -309,6 +310,12 @@ static void read_run(struct reader *r, struct llem__run *run, const struct llem_
     run->hardware = run->prompts = "";
     run->started_s = run->finished_s = run->elapsed_s = (double)NAN;
     run->row = row;
+    run->state = "pending";
+    if (!dir) {
+        a->oom = true;
+        llem_arena_done(&own);
+        return;
+    }
     read_state(r, run, &own, dir, entry);
     if (strcmp(run->state, "completed") == 0) {
         if (read_result(r, &own, &result, dir, &err) == LLEM_OK) {
@@ -355,6 +362,7 @@ static void read_run(struct reader *r, struct llem__run *run, const struct llem_
         a, row, "warnings",
         text_or_null(a, joined(a, llem_get(result, "measurement_warnings_detail"), "reason")));
     put_measures(r, run, result);
+    a->oom = a->oom || own.oom;
     llem_arena_done(&own);
 }
 
@@ -764,7 +772,7 @@ llem_errcode llem_study_assemble(const char *dir, struct llem_arena *a, struct l
     if (rc < 0)
         return rc;
     group_runs(&s);
-    v = document(&s);
+    v = a->oom ? NULL : document(&s);
     if (a->oom)
         return llem_fail(err, LLEM_ENOMEM, "out of memory for the result of '%s'", dir);
     *out = v;

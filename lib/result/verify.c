@@ -178,14 +178,16 @@ static void differ_text(struct comparison *c, const char *dir, const char *what,
 }
 
 /* One document of a run's directory; NULL if it cannot be read. */
-static struct llem_value *beside(struct llem_arena *a, const char *dir, const char *name)
+static struct llem_value *beside(struct comparison *c, struct llem_arena *a, const char *dir,
+                                 const char *name)
 {
     struct llem_value *v = NULL;
     const char *path = llem_path_join(a, dir, name);
+    llem_errcode rc =
+        path ? llem_json_load(a, &v, path, LLEM_RECORDING_MAX_JSON * 4, NULL) : LLEM_ENOMEM;
 
-    if (!path || llem_json_load(a, &v, path, LLEM_RECORDING_MAX_JSON * 4, NULL) < 0)
-        return NULL;
-    return v;
+    c->a->oom = c->a->oom || rc == LLEM_ENOMEM;
+    return rc == LLEM_OK ? v : NULL;
 }
 
 /* Everything of one run again, into an arena of its own; only what differs is kept. */
@@ -197,7 +199,12 @@ static void verify_run(struct comparison *c, const char *study, const char *dir)
     llem_error err = { 0 };
     size_t n = 0, compared = 0;
 
-    if (!path || llem_result_verify(path, &own, &list, &n, &compared, &err) < 0)
+    llem_errcode rc =
+        path ? llem_result_verify(path, &own, &list, &n, &compared, &err) : LLEM_ENOMEM;
+
+    if (rc == LLEM_ENOMEM)
+        c->a->oom = true;
+    else if (rc < 0)
         differ(c, join_dir(c, dir, "result.json"), NULL, llem_string(c->a, err.msg));
     c->compared += compared;
     for (size_t i = 0; i < n; i++)
@@ -222,7 +229,7 @@ static void verify_entry(struct comparison *c, const char *study, const struct l
     const char *dir = llem_str_at(row, "dir", ""), *state = llem_str_at(row, "state", "");
     const char *hash = llem_str_at(row, "measurement_config_hash", NULL);
     const char *path = llem_path_join(&own, study, dir);
-    const struct llem_value *experiment = path ? beside(&own, path, "experiment.json") : NULL;
+    const struct llem_value *experiment = path ? beside(c, &own, path, "experiment.json") : NULL;
     bool completed = strcmp(state, "completed") == 0;
 
     if (experiment) {
@@ -316,7 +323,7 @@ llem_errcode llem_study_verify(const char *dir, struct llem_arena *a, struct lle
         return llem_hint(err, LLEM_ENOTFOUND, "llem show prints it as it is.");
     }
     rows = llem_get(study, "runs");
-    entries = llem_get(beside(a, dir, "manifest.json"), "experiments");
+    entries = llem_get(beside(&c, a, dir, "manifest.json"), "experiments");
     if (!entries || entries->kind != LLEM_LIST || entries->count != rows->count)
         differ(&c, "manifest.json: experiments", NULL,
                llem_stringf(a, "%zu runs in the plan", rows->count));
@@ -330,7 +337,7 @@ llem_errcode llem_study_verify(const char *dir, struct llem_arena *a, struct lle
         }
         verify_entry(&c, dir, row, listed ? entries->items[i] : NULL);
     }
-    if (!completed) {
+    if (!completed && !a->oom) {
         llem_fail(err, LLEM_ENOTFOUND, "no run of '%s' completed, so nothing can be recomputed",
                   dir);
         return llem_hint(err, LLEM_ENOTFOUND, "llem show tells what became of its runs.");
