@@ -42,7 +42,7 @@ struct cmd {
 };
 
 extern const struct cmd cmd_compare, cmd_check_engine, cmd_run, cmd_measure, cmd_show, cmd_verify,
-    cmd_fetch, cmd_plan, cmd_config, cmd_migrate, cmd_pack, cmd_report_gaps, cmd_help,
+    cmd_fetch, cmd_init, cmd_plan, cmd_config, cmd_migrate, cmd_pack, cmd_report_gaps, cmd_help,
     cmd_experiment;
 extern const struct cmd *const commands[]; /* ends with NULL */
 const struct cmd *command_find(const char *name);

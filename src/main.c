@@ -15,9 +15,9 @@
 #include "src/cmd.h"
 
 const struct cmd *const commands[] = {
-    &cmd_run,         &cmd_plan,         &cmd_measure, &cmd_show,       &cmd_compare,
-    &cmd_verify,      &cmd_fetch,        &cmd_config,  &cmd_migrate,    &cmd_pack,
-    &cmd_report_gaps, &cmd_check_engine, &cmd_help,    &cmd_experiment, NULL,
+    &cmd_run,          &cmd_plan,  &cmd_measure,    &cmd_show,    &cmd_compare, &cmd_verify,
+    &cmd_init,         &cmd_fetch, &cmd_config,     &cmd_migrate, &cmd_pack,    &cmd_report_gaps,
+    &cmd_check_engine, &cmd_help,  &cmd_experiment, NULL,
 };
 
 const struct cmd *command_find(const char *name)

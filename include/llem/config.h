@@ -85,6 +85,15 @@ LLEM_API char *llem_user_setting(llem_ctx *ctx, const char *path);
 LLEM_API llem_errcode llem_migrate(char **out, llem_ctx *ctx, const char *path, const char *to,
                                    llem_error *err);
 
+/*
+ * A commented study file, to free(): every setting of these engines (at least one) with its
+ * default, as a comment. grid not 0: settings that have only some values are axes, as far as 10,000
+ * experiments.
+ */
+LLEM_API llem_errcode llem_config_template(char **out, llem_ctx *ctx, const char *const *engines,
+                                           size_t count, const char *model, int grid,
+                                           llem_error *err);
+
 /* JSON Schema (draft 2020-12) of an experiment file with the engines this context knows, to free().
  */
 LLEM_API llem_errcode llem_config_schema(char **out, llem_ctx *ctx, llem_error *err);

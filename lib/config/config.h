@@ -202,6 +202,13 @@ struct llem_value *llem_sweep_axes(const struct llem_sweep *s, struct llem_arena
 /* The settings as a text, "task.dataset.n_prompts=50, transformers.dtype=float16". */
 const char *llem_sweep_label(const struct llem_sweep *s, size_t index, struct llem_arena *a);
 
+enum { LLEM_TEMPLATE_CELLS = 10000 }; /* most experiments of a grid */
+
+/* A commented study file of these engines. grid: settings that have only some values are axes. */
+llem_errcode llem_template_write(struct llem_buf *out, const struct llem_schema *schema,
+                                 const char *const *engines, size_t n_engines, const char *model,
+                                 bool grid, llem_error *err);
+
 /* ---- rules -------------------------------------------------------------------------------- */
 
 /* What an engine's settings do to each other (docs/formats.md, "rules.yaml"). */

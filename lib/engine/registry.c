@@ -409,6 +409,21 @@ llem_errcode llem_migrate(char **out, llem_ctx *ctx, const char *path, const cha
     return rc;
 }
 
+llem_errcode llem_config_template(char **out, llem_ctx *ctx, const char *const *engines,
+                                  size_t count, const char *model, int grid, llem_error *err)
+{
+    struct llem_buf b = LLEM_BUF_INIT(16 << 20);
+    const struct llem_schema *schema;
+    llem_errcode rc = llem_ctx_schema(ctx, &schema, err);
+
+    if (rc == LLEM_OK)
+        rc = llem_template_write(&b, schema, engines, count, model, grid != 0, err);
+    if (rc == LLEM_OK && !(*out = llem_buf_take(&b)))
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory for a study's file");
+    llem_buf_done(&b);
+    return rc;
+}
+
 llem_errcode llem_config_schema(char **out, llem_ctx *ctx, llem_error *err)
 {
     struct llem_arena a = LLEM_ARENA_INIT;

@@ -9,6 +9,7 @@
 
 #include "lib/base/json.h"
 #include "lib/engine/registry.h"
+#include "llem/study.h"
 
 static bool lost;
 
@@ -25,7 +26,15 @@ static llem_errcode run(llem_ctx *ctx, const char *source, llem_error *err)
 {
     const llem_setting settings[] = { { "task.random_seed", "7", "--set", 0 },
                                       { "passthrough_kwargs", "{a: [1, b]}", "--set", 0 } };
+    static const llem_setting axes[] = {
+        { "task.model", "a", "-m", .literal = 1, .axis = 1 },
+        { "task.model", "b", "-m", .literal = 1, .axis = 1 },
+        { "engine", "cpu", "-e", .literal = 1, .axis = 1 },
+        { "engine", "vllm", "-e", .literal = 1, .axis = 1 },
+    };
+    static const char *const engines[] = { "cpu", "transformers" };
     struct llem_arena a = LLEM_ARENA_INIT;
+    llem_plan *plan = NULL;
     struct llem_buf text = LLEM_BUF_INIT(1 << 20);
     llem_config *config = NULL;
     char path[512], resolved[65], *json = NULL;
@@ -70,6 +79,22 @@ static llem_errcode run(llem_ctx *ctx, const char *source, llem_error *err)
         fprintf(stderr, "another text: %s\n", json);
         abort();
     }
+    if (rc < 0)
+        goto done;
+    free(json);
+    json = NULL;
+    rc = llem_config_template(&json, ctx, engines, 2, "gpt2", 1, err);
+    if (rc == LLEM_OK && !strstr(json, "\n  cpu.dtype: [null, float32, bfloat16]\n")) {
+        fprintf(stderr, "another file: %s\n", json);
+        abort();
+    }
+    if (rc == LLEM_OK)
+        rc = llem_plan_study(&plan, ctx, NULL, axes, LLEM_COUNT(axes), err);
+    if (rc == LLEM_OK && llem_plan_runs(plan) != 4) {
+        fprintf(stderr, "another plan\n");
+        abort();
+    }
+    llem_plan_free(plan);
 
 done:
     llem_config_free(config);
