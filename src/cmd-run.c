@@ -378,7 +378,7 @@ const struct cmd cmd_run = {
                 "# One setting different, and only the directory printed\n"
                 "llem run exp.yaml --set cpu.batch_size=8 -q\n"
                 "# A study without a file, and going on with it\n"
-                "llem run -m ./my-model -e cpu -d builtin --sweep cpu.threads=1,2,4\n"
+                "llem run -m ./my-model -e cpu -d builtin --sweep cpu.threads=1,2\n"
                 "llem run --resume",
     .options = options,
     .args_size = sizeof(struct args),
