@@ -8,6 +8,7 @@ import math
 import os
 import pathlib
 import random
+import resource
 import subprocess
 import tempfile
 import time
@@ -570,6 +571,22 @@ def test_what_makes_a_comparison_doubtful_is_said():
         ], c["warnings"]
         assert c["quantities"]["total_energy_j"]["ratio"]["reason"] == "no_pairs"
         assert c["quantities"]["energy_estimated_j"]["ratio"] is None
+
+
+def test_runs_cost_the_same_however_many_there_are():
+    spent = {}
+    for n in (100, 800):
+        with tempfile.TemporaryDirectory() as tmp:
+            root = pathlib.Path(tmp)
+            good = studies.result({"total_energy_j": 3.0})
+            runs = {(e, c): good for e in range(1, n // 2 + 1) for c in (1, 2)}
+            studies.make(root, [{"a": i} for i in range(n // 2)], 2, runs)
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            assert show("-f", "csv", root).stdout.count(b"\n") == n + 1
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            spent[n] = sum(getattr(after, k) - getattr(before, k) for k in ("ru_utime", "ru_stime"))
+    print(f"# CPU time: {spent}")
+    assert spent[800] < 4 * 8 * spent[100], spent  # 64 times it, were they squared
 
 
 def test_hostile_plans_are_a_sentence():
