@@ -72,7 +72,8 @@ int main(int argc, char **argv)
             }
             before = mallinfo2().uordblks + mallinfo2().hblkhd;
             begin = now_ms();
-            if (llem_sweep_load(&sweep, ctx, schema, path, NULL, 0, &err) < 0) {
+            if (llem_sweep_load(&sweep, ctx, schema, &(struct llem_config_source){ .path = path },
+                                NULL, 0, &err) < 0) {
                 fprintf(stderr, "%s\n", err.msg);
                 return 1;
             }

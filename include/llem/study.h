@@ -23,9 +23,23 @@ typedef struct llem_plan llem_plan;
  */
 LLEM_API llem_errcode llem_plan_study(llem_plan **out, llem_ctx *ctx, const char *path,
                                       const llem_setting *settings, size_t count, llem_error *err);
+/* The same of a JSON text in place of the file. name stands for the file's path: in errors, in what
+ * is recorded, and for paths in the text; a file that has it is copied into the study's directory,
+ * else the text is. */
+LLEM_API llem_errcode llem_plan_from_json(llem_plan **out, llem_ctx *ctx, const char *text,
+                                          size_t len, const char *name,
+                                          const llem_setting *settings, size_t count,
+                                          llem_error *err);
 LLEM_API void llem_plan_free(llem_plan *p); /* NULL is allowed */
 /* The plan as JSON, to free(): docs/formats.md, "llem plan --format=json". NULL without memory. */
 LLEM_API char *llem_plan_json(const llem_plan *p);
+/* Which of its experiments do the same, as JSON, to free(): docs/formats.md,
+ * "equivalence_groups.json". NULL without memory. */
+LLEM_API char *llem_plan_groups(const llem_plan *p);
+/* A valid experiment by its number, from 1, in the order declared. On success *out is the caller's,
+ * to llem_config_free() before the plan. LLEM_ENOTFOUND: there is none, or it is invalid. */
+LLEM_API llem_errcode llem_plan_experiment(llem_config **out, const llem_plan *p, size_t number,
+                                           llem_error *err);
 /* How many runs it has. */
 LLEM_API size_t llem_plan_runs(const llem_plan *p);
 /* Not 0: a study, rather than the file or the settings of a single experiment. */

@@ -164,6 +164,7 @@ struct llem_sweep {
     struct llem_value *settings; /* what it was loaded with above the file: a list of llem_setting
                                     as maps */
     const char *path, *dir, *cwd;
+    const char *text; /* what it was read from in place of the file; NULL = the file */
     const struct llem__block *blocks;
     size_t n_blocks;
     size_t count;  /* of cells */
@@ -175,8 +176,9 @@ enum { LLEM_SWEEP_MAX_CELLS = 1000000 };
 /* Read and expand. Errors of the file, of keys and of what all cells share are this call's; what is
  * wrong with one value of an axis or one explicit experiment is the cell's. */
 llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,
-                             const struct llem_schema *schema, const char *path,
-                             const llem_setting *settings, size_t count, llem_error *err);
+                             const struct llem_schema *schema,
+                             const struct llem_config_source *source, const llem_setting *settings,
+                             size_t count, llem_error *err);
 /* The one cell of a configuration, which is copied. quick: with measurement.quick. */
 llem_errcode llem_sweep_of_config(struct llem_sweep **out, llem_ctx *ctx,
                                   const struct llem_config *config, bool quick, llem_error *err);

@@ -56,6 +56,7 @@ struct reading {
     } * rules; /* of the engines so far */
     size_t n_rules;
     const char **engines; /* as the study says, or those of scoped axes; ends with NULL */
+    const struct llem_value *engines_at; /* where they are from; NULL = nowhere */
     bool engines_named, engine_forced;
     struct llem__block *blocks;
     size_t n_blocks, cap_blocks;
@@ -450,7 +451,11 @@ static struct llem_value *block_base(struct reading *r, const char *engine,
                    flag               ? LLEM_FROM_FLAG
                    : r->engines_named ? LLEM_FROM_FILE
                                       : LLEM_FROM_SWEEP,
-                   flag ? flag->file : NULL);
+                   r->engines_at ? r->engines_at->file : NULL);
+    if (!r->a->oom && r->engines_at) {
+        name->line = r->engines_at->line;
+        name->column = r->engines_at->column;
+    }
     llem_set(r->a, tree, "engine", name);
     if (entry)
         tree = llem_merge(r->a, tree, entry);
@@ -621,6 +626,7 @@ static void find_engines(struct reading *r)
                    "the engines stand twice, in sweep.engine and in engine; keep one");
     r->engine_forced = flag != NULL;
     r->engines_named = own || axis;
+    r->engines_at = flag ? flag : axis ? axis : own ? own : n ? r->sweep : NULL;
     if (flag) {
         r->engines = engine_list(r, flag);
     } else if (own || axis) {
@@ -732,6 +738,7 @@ static void study_settings(struct reading *r, const struct llem_value *root,
     r->s->study = llem__complete(schema, r->a, "", tree, 0);
     engine_names_of(r, llem_get(r->s->study, "runners"), "runners");
     engine_names_of(r, llem_get(r->s->study, "images"), "images");
+    llem__diags_locate(&r->diags, r->s->study);
     r->s->study_schema = schema;
 }
 
@@ -876,9 +883,11 @@ static struct llem_value *settings_list(struct llem_arena *a, const llem_setting
 }
 
 llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,
-                             const struct llem_schema *schema, const char *path,
-                             const llem_setting *settings, size_t count, llem_error *err)
+                             const struct llem_schema *schema,
+                             const struct llem_config_source *source, const llem_setting *settings,
+                             size_t count, llem_error *err)
 {
+    const char *path = source->path;
     struct reading r = { 0 };
     struct llem_sweep *s = calloc(1, sizeof(*s));
     struct llem_value *root, *environment, *flags, *weak, *flags_of_study, *weak_of_study;
@@ -898,6 +907,7 @@ llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,
     s->cwd = llem_arena_strdup(r.a, cwd ? cwd : "/");
     s->path = llem_arena_strdup(r.a, path);
     s->dir = path ? llem__absolute_dir(r.a, s->cwd, path) : NULL;
+    s->text = source->text ? llem_arena_strndup(r.a, source->text, source->len) : NULL;
     s->settings = settings_list(r.a, settings, count);
 
     rc = llem_variables_check(ctx, err);
@@ -907,14 +917,14 @@ llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,
     if (rc < 0)
         goto done;
     root = llem_map(r.a);
-    if (path && !llem__file_layer(&r.check, &(struct llem_config_source){ .path = path }, &root))
+    if (path && !llem__file_layer(&r.check, source, &root))
         goto report;
     if (r.a->oom)
         goto report;
     /* Tags of lists are read before the marks would cover them. */
     for (size_t i = 0; i < root->count; i++)
         if (strcmp(root->keys[i], "sweep") != 0)
-            llem__mark(root->items[i], LLEM_FROM_FILE, NULL);
+            llem__mark(root->items[i], LLEM_FROM_FILE, s->text ? s->path : NULL);
     root->source = LLEM_FROM_FILE;
     read_root(&r, root);
     environment = llem__variables_layer(ctx, r.a, &r.diags, false);

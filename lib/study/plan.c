@@ -428,16 +428,34 @@ void llem_plan_free(struct llem_plan *p)
     free(p);
 }
 
-llem_errcode llem_plan_study(llem_plan **out, llem_ctx *ctx, const char *path,
-                             const llem_setting *settings, size_t count, llem_error *err)
+static llem_errcode plan_from(llem_plan **out, llem_ctx *ctx,
+                              const struct llem_config_source *source, const llem_setting *settings,
+                              size_t count, llem_error *err)
 {
     const struct llem_schema *schema;
     struct llem_sweep *sweep;
     llem_errcode rc = llem_ctx_schema(ctx, &schema, err);
 
     if (rc == LLEM_OK)
-        rc = llem_sweep_load(&sweep, ctx, schema, path, settings, count, err);
+        rc = llem_sweep_load(&sweep, ctx, schema, source, settings, count, err);
     return rc < 0 ? rc : llem_plan_make(out, sweep, err);
+}
+
+llem_errcode llem_plan_study(llem_plan **out, llem_ctx *ctx, const char *path,
+                             const llem_setting *settings, size_t count, llem_error *err)
+{
+    const struct llem_config_source source = { .path = path };
+
+    return plan_from(out, ctx, &source, settings, count, err);
+}
+
+llem_errcode llem_plan_from_json(llem_plan **out, llem_ctx *ctx, const char *text, size_t len,
+                                 const char *name, const llem_setting *settings, size_t count,
+                                 llem_error *err)
+{
+    const struct llem_config_source source = { .path = name, .text = text, .len = len };
+
+    return plan_from(out, ctx, &source, settings, count, err);
 }
 
 llem_errcode llem_plan_of_config(struct llem_plan **out, llem_ctx *ctx,
@@ -502,8 +520,15 @@ llem_errcode llem_plan_resume(llem_plan **out, llem_ctx *ctx, const char *dir, c
         rc = llem_fail(err, LLEM_ENOMEM, "out of memory for a plan");
     if (err && rc < 0)
         err->code = rc;
-    if (rc == LLEM_OK)
-        rc = llem_plan_study(out, ctx, llem_str_at(source, "path", NULL), settings, count, err);
+    if (rc == LLEM_OK) {
+        const char *text = llem_str_at(source, "text", NULL);
+
+        path = llem_str_at(source, "path", NULL);
+        rc = plan_from(out, ctx,
+                       &(struct llem_config_source){
+                           .path = path, .text = text, .len = text ? strlen(text) : 0 },
+                       settings, count, err);
+    }
     if (rc == LLEM_OK && found && !(*found = strdup(dir))) {
         llem_plan_free(*out);
         rc = llem_fail(err, LLEM_ENOMEM, "out of memory for a plan");
@@ -571,6 +596,8 @@ struct llem_value *llem_plan_document(const struct llem_plan *p, const char *con
     llem_set(a, v, "study_name", llem_copy(a, llem_get(p->sweep->output, "study_name")));
     llem_set(a, v, "study_design_hash", llem_string(a, p->design_hash));
     llem_set(a, v, "execution", llem_copy(a, llem_get(p->sweep->study, "study_execution")));
+    llem_set(a, v, "runners", llem_copy(a, llem_get(p->sweep->study, "runners")));
+    llem_set(a, v, "images", llem_copy(a, llem_get(p->sweep->study, "images")));
     llem_set(a, v, "counts", counts_json(p, a));
     llem_set(a, v, "pauses_s", llem_real(a, p->pauses_s));
     for (size_t i = 0; i < p->sweep->count && !a->oom; i++) {
@@ -655,4 +682,37 @@ char *llem_plan_json(const llem_plan *p)
     llem_buf_done(&text);
     llem_arena_done(&a);
     return json;
+}
+
+char *llem_plan_groups(const llem_plan *p)
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    struct llem_buf text = LLEM_BUF_INIT(SIZE_MAX / 2);
+    const struct llem_value *document = llem_equivalence_groups(p, &a);
+    char *json;
+
+    llem_json_dump(&text, document, LLEM_JSON_PRETTY);
+    json = a.oom ? NULL : llem_buf_take(&text);
+    llem_buf_done(&text);
+    llem_arena_done(&a);
+    return json;
+}
+
+llem_errcode llem_plan_experiment(llem_config **out, const llem_plan *p, size_t number,
+                                  llem_error *err)
+{
+    llem_config *config;
+    llem_errcode rc;
+
+    if (number < 1 || number > p->sweep->count || p->cells[number - 1].errors)
+        return llem_fail(err, LLEM_ENOTFOUND, "the plan has no valid experiment %zu", number);
+    config = calloc(1, sizeof(*config));
+    if (!config)
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for a configuration");
+    rc = llem_sweep_config(p->sweep, number - 1, config, err);
+    if (rc < 0)
+        llem_config_free(config);
+    else
+        *out = config;
+    return rc;
 }

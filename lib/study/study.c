@@ -676,25 +676,28 @@ static struct llem_value *plan_document(const struct llem_study *s, struct llem_
     llem_set(a, v, "producer", llem_producer(a));
     llem_set(a, source, "path",
              path ? llem_string(a, llem_path_join(a, s->plan->sweep->cwd, path)) : llem_null(a));
+    llem_set(a, source, "text", llem_string(a, s->plan->sweep->text));
     llem_set(a, source, "settings", llem_copy(a, s->plan->sweep->settings));
     llem_set(a, v, "source", source);
     return v;
 }
 
-/* Write plan.json, and a copy of the study's file beside it. */
+/* Write plan.json, and a copy of the study's file beside it, or of the text in its place. */
 static llem_errcode save_plan(const struct llem_study *s, llem_error *err)
 {
     struct llem_arena a = LLEM_ARENA_INIT;
     struct llem_buf text = LLEM_BUF_INIT(64 << 20);
     struct llem_batch batch = { .dir = s->dir };
     const struct llem_value *plan = plan_document(s, &a);
+    const struct llem_sweep *sweep = s->plan->sweep;
     llem_errcode rc = LLEM_OK;
 
     if (a.oom)
         rc = llem_fail(err, LLEM_ENOMEM, "cannot prepare '%s': out of memory", s->dir);
-    if (rc == LLEM_OK && s->plan->sweep->path &&
-        llem_file_read(&text, s->plan->sweep->path, NULL) == LLEM_OK)
+    if (rc == LLEM_OK && sweep->path && llem_file_read(&text, sweep->path, NULL) == LLEM_OK)
         rc = llem_batch_add(&batch, "study_config.yaml", text.data, text.len, err);
+    else if (rc == LLEM_OK && sweep->text)
+        rc = llem_batch_add(&batch, "study_config.yaml", sweep->text, strlen(sweep->text), err);
     if (rc == LLEM_OK)
         rc = llem_batch_add_json(&batch, "plan.json", plan, err);
     if (rc == LLEM_OK)

@@ -202,7 +202,9 @@ static void the_study_of_the_page_expands(void **state)
     }
     put(f, "common.yaml", "task: {random_seed: 7}\n");
     assert_int_equal(llem_ctx_schema(f->ctx, &schema, &f->err), LLEM_OK);
-    if (llem_sweep_load(&s, f->ctx, schema, put(f, "study.yaml", yaml.data), NULL, 0, &f->err) < 0)
+    if (llem_sweep_load(&s, f->ctx, schema,
+                        &(struct llem_config_source){ .path = put(f, "study.yaml", yaml.data) },
+                        NULL, 0, &f->err) < 0)
         fail_msg("refused: %s", f->err.msg);
     /* 3 alternatives, 2 types, 2 lengths; 2 types, 2 lengths; one explicit. */
     assert_int_equal(s->count, 3 * 2 * 2 + 2 * 2 + 1);

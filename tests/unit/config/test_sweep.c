@@ -18,7 +18,9 @@ static llem_errcode expand(struct fixture *f, struct llem_sweep **s, const char 
     *s = NULL;
     memset(&f->err, 0, sizeof(f->err));
     assert_int_equal(llem_ctx_schema(f->ctx, &schema, &f->err), LLEM_OK);
-    return llem_sweep_load(s, f->ctx, schema, put(f, "study.yaml", yaml), settings, count, &f->err);
+    return llem_sweep_load(s, f->ctx, schema,
+                           &(struct llem_config_source){ .path = put(f, "study.yaml", yaml) },
+                           settings, count, &f->err);
 }
 
 /* "transformers dtype=float16; vllm !" : engine and label of each cell, ! where it is invalid; only

@@ -185,7 +185,9 @@ static const char *boards_of_plan(struct fixture *f, const char *yaml)
     size_t n;
 
     assert_int_equal(llem_ctx_schema(f->ctx, &schema, &f->err), LLEM_OK);
-    if (llem_sweep_load(&sweep, f->ctx, schema, put(f, "study.yaml", yaml), NULL, 0, &f->err) < 0 ||
+    if (llem_sweep_load(&sweep, f->ctx, schema,
+                        &(struct llem_config_source){ .path = put(f, "study.yaml", yaml) }, NULL, 0,
+                        &f->err) < 0 ||
         llem_plan_make(&p, sweep, &f->err) < 0)
         fail_msg("refused: %s", f->err.msg);
     assert_int_equal(llem_locks_boards(&f->a, f->ctx, p, &uuids, &n, &f->err), LLEM_OK);

@@ -305,6 +305,38 @@ static void a_study_goes_on_where_it_was_interrupted(void **state)
     llem_plan_free(p);
 }
 
+static void a_study_of_a_text_keeps_it_and_goes_on_from_it(void **state)
+{
+    static const char text[] = "{\"task\": {\"model\": \"none\", \"dataset\": {\"source\": "
+                               "\"builtin\", \"n_prompts\": 1}}, "
+                               "\"engine\": \"test\", \"measurement\": {\"quick\": true, "
+                               "\"warmup\": {\"enabled\": false}, "
+                               "\"baseline\": {\"enabled\": false}}, \"experiments\": [{}, "
+                               "{\"task\": {\"random_seed\": 7}}], "
+                               "\"study_execution\": {\"experiment_gap_seconds\": 0}}";
+    struct fixture *f = *state;
+    llem_plan *p = NULL, *again = NULL;
+    llem_run_opts opts = opts_of(f);
+    struct llem_buf b = LLEM_BUF_INIT(4096);
+    struct ran ran;
+    char dir[512];
+
+    if (llem_plan_from_json(&p, f->ctx, text, strlen(text), "a study", NULL, 0, &f->err) < 0)
+        fail_msg("refused: %s", f->err.msg);
+    assert_string_equal(run_it(f, &ran, p, &opts, 2, dir), "interrupted");
+    assert_string_equal(llem_str_at(document(f, dir, "plan.json"), "source.text", ""), text);
+    assert_int_equal(llem_file_read(&b, llem_path_join(&f->a, dir, "study_config.yaml"), &f->err),
+                     LLEM_OK);
+    assert_string_equal(b.data, text);
+    assert_int_equal(llem_plan_resume(&again, f->ctx, dir, NULL, NULL, &f->err), LLEM_OK);
+    opts.resume_dir = dir;
+    assert_string_equal(run_it(f, &ran, again, &opts, 0, NULL), "completed");
+    assert_string_equal(ran.starts, "2c1 ");
+    llem_buf_done(&b);
+    llem_plan_free(again);
+    llem_plan_free(p);
+}
+
 static llem_errcode start_error(struct fixture *f, const llem_plan *p, const llem_run_opts *opts)
 {
     llem_job *job = NULL;
@@ -626,6 +658,7 @@ int main(void)
         T(the_time_of_the_study_ends_it),
         T(silence_ends_an_experiment),
         T(a_study_goes_on_where_it_was_interrupted),
+        T(a_study_of_a_text_keeps_it_and_goes_on_from_it),
         T(another_study_is_refused_with_what_differs),
         T(more_cycles_are_more_runs),
         T(what_is_to_be_left_out_is),

@@ -20,7 +20,9 @@ static llem_errcode plan_it(struct fixture *f, struct llem_plan **p, const char 
     *p = NULL;
     memset(&f->err, 0, sizeof(f->err));
     assert_int_equal(llem_ctx_schema(f->ctx, &schema, &f->err), LLEM_OK);
-    rc = llem_sweep_load(&sweep, f->ctx, schema, put(f, "study.yaml", yaml), NULL, 0, &f->err);
+    rc = llem_sweep_load(&sweep, f->ctx, schema,
+                         &(struct llem_config_source){ .path = put(f, "study.yaml", yaml) }, NULL,
+                         0, &f->err);
     return rc < 0 ? rc : llem_plan_make(p, sweep, &f->err);
 }
 
@@ -295,6 +297,56 @@ static void a_study_of_which_nothing_can_run_says_why(void **state)
     llem_plan_free(p);
 }
 
+/* ---- of a text ------------------------------------------------------------------------------ */
+
+static void a_text_is_planned_as_its_file_is(void **state)
+{
+    static const char text[] =
+        "{\"task\": {\"model\": \"gpt2\"}, \"engine\": \"cpu\", \"study_name\": \"x\", "
+        "\"experiments\": [{\"cpu\": {\"threads\": 1}}, {\"cpu\": {\"threads\": 0.5}}, {}]}";
+    const llem_setting cycles = { .path = "study_execution.n_cycles", .value = "2" };
+    struct fixture *f = *state;
+    struct llem_plan *file = plan_of(f, text), *p = NULL;
+    llem_config *config = NULL;
+    const llem_config_problem *problems;
+    char *value, *groups;
+    size_t n;
+
+    assert_int_equal(
+        llem_plan_from_json(&p, f->ctx, text, strlen(text), "a study", &cycles, 1, &f->err),
+        LLEM_OK);
+    assert_string_equal(p->design_hash, file->design_hash);
+    assert_int_equal(llem_plan_runs(p), 4);
+    assert_string_equal(p->sweep->text, text);
+    assert_null(file->sweep->text);
+    /* What is wrong with it is at no line, which nobody has seen. */
+    assert_contains(p->cells[1].errors, "a study: cpu.threads");
+    assert_contains(file->cells[1].errors, "study.yaml:1:");
+
+    assert_int_equal(llem_plan_experiment(&config, p, 1, &f->err), LLEM_OK);
+    assert_string_equal(llem_config_hash_hex(config), p->cells[0].hash);
+    value = llem_config_get(config, "cpu.threads");
+    assert_string_equal(value, "1");
+    free(value);
+    llem_config_free(config);
+    for (size_t number = 0; number < 6; number++)
+        if (number != 1 && number != 3)
+            assert_int_equal(llem_plan_experiment(&config, p, number, &f->err), LLEM_ENOTFOUND);
+    groups = llem_plan_groups(p);
+    assert_contains(groups, p->design_hash);
+    free(groups);
+    llem_plan_free(p);
+    llem_plan_free(file);
+
+    assert_int_equal(
+        llem_plan_from_json(&p, f->ctx, "{\"tsk\": 1}", 10, "a study", NULL, 0, &f->err),
+        LLEM_ECONFIG);
+    assert_contains(f->err.msg, "a study: unknown key \"tsk\"");
+    problems = llem_config_problems(f->ctx, &n);
+    assert_true(n >= 1);
+    assert_string_equal(problems[0].path, "tsk");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +362,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_shuffle_without_seed_takes_it_from_the_study, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_study_of_which_nothing_can_run_says_why, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_text_is_planned_as_its_file_is, setup, teardown),
     };
 
     return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
