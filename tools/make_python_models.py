@@ -3,8 +3,8 @@
 """Writes the typed classes of the Python package from the project's own schemas.
 
 Settings come from docs/schemas/experiment-file.schema.json, which a test of the core compares with
-the rows; results from docs/schemas/result.schema.json. `--check` writes nothing and ends with 1
-where what is committed differs.
+the rows; results from docs/schemas/result.schema.json and study-result.schema.json. `--check`
+writes nothing and ends with 1 where what is committed differs.
 """
 
 from __future__ import annotations
@@ -63,6 +63,12 @@ RESULT_NAMES = {
     "tokens": "TokenCounts",
     "measurement_warnings_detail": "MeasurementWarning",
 }
+STUDY_NAMES = {
+    "": "StudyFields",
+    "configurations": "StudyConfiguration",
+    "flags": "StudyFlag",
+    "quantities": "StudyQuantity",
+}
 
 
 def camel(text: str) -> str:
@@ -83,6 +89,11 @@ def result_name(path: str) -> str:
     return RESULT_NAMES.get(last) or camel(last)
 
 
+def study_name(path: str) -> str:
+    last = path.split(".")[-1]
+    return STUDY_NAMES.get(last) or "Study" + camel(last)
+
+
 def literal(value: Any) -> str:
     """As a formatter would write it."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
@@ -91,13 +102,17 @@ def literal(value: Any) -> str:
 class Writer:
     """Classes of one schema, inner ones first."""
 
-    def __init__(self, name_of: Any, base: str):
+    def __init__(self, name_of: Any, base: str, definitions: dict[str, Schema] | None = None):
         self.name_of = name_of
         self.base = base
+        self.definitions = definitions or {}
         self.classes: dict[str, tuple[str, str]] = {}  # name: (schema as text, code)
 
     def kind(self, schema: Schema, path: str) -> tuple[str, bool]:
         """The Python type of a value, and whether it may be null."""
+        if "$ref" in schema:
+            name = schema["$ref"].rpartition("/")[2]
+            return self.kind(self.definitions[name], name)
         types = schema.get("type", [])
         types = [types] if isinstance(types, str) else list(types)
         values = schema.get("enum", [])
@@ -145,7 +160,7 @@ class Writer:
             self.field(key, value, f"{path}.{key}" if path else key,
                        key in schema.get("required", []))
             for key, value in schema["properties"].items()
-            if set(value) > {"description"}  # else it is tolerated in files, and read by nobody
+            if set(value) - {"description"}  # else it is tolerated in files, and read by nobody
         )
         code = f"class {name}({self.base}):\n"
         code += docstring(schema.get("description") or schema.get("title", ""), "    ")
@@ -235,13 +250,35 @@ def results() -> str:
     )
 
 
+def study() -> str:
+    schema = json.loads((SCHEMAS / "study-result.schema.json").read_text())
+    schema["description"] = "The fields of study_result.json"
+    fields = schema["properties"]
+    # Open maps, as the original has them; rows are as flat as in the table that is made of them.
+    fields["measurement_protocol"] = {"type": "object", "description": "how it was run"}
+    for name, words in (("skipped_experiments", "what was declared and is invalid"),
+                        ("runs", "one a run, in running order: its state, settings and figures")):
+        fields[name] = {"type": "array", "items": {"type": "object"}, "description": words}
+    (quantity,) = fields["quantities"]["properties"].values()
+    fields["quantities"] = {"type": "object", "additionalProperties": quantity}
+    writer = Results(study_name, "Fields", schema["$defs"])
+    writer.add(schema, "")
+    return (
+        head("The fields of a study's result, one class an object.",
+             "from typing import Any, Literal\n\nfrom llenergymeasure._section import Fields\n")
+        + exports(list(writer.classes))
+        + "\n\n" + "\n\n".join(code for _, code in writer.classes.values())
+    )
+
+
 def exports(names: list[str]) -> str:
     return "__all__ = [\n" + "".join(f'    "{name}",\n' for name in sorted(names)) + "]\n"
 
 
 def main() -> int:
     status = 0
-    for name, text in (("_settings.py", settings()), ("_fields.py", results())):
+    for name, text in (("_settings.py", settings()), ("_fields.py", results()),
+                       ("_study_fields.py", study())):
         path = PACKAGE / name
         if "--check" not in sys.argv[1:]:
             path.write_text(text)

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "python" / "llenergymeasure"
 TARGET = ROOT / "docs" / "python-reference.md"
 # Where what is public stands, in the order of the page.
 MODULES = ["api", "config", "_settings", "results", "_fields", "windows", "engine", "progress",
-           "exceptions", "study"]
+           "exceptions", "study", "_study_fields"]
 
 
 def text(node: ast.AST) -> str:

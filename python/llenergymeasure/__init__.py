@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         PreFlightError,
         StudyError,
     )
-    from llenergymeasure.progress import ProgressCallback
+    from llenergymeasure.progress import ProgressCallback, StudyProgressCallback
     from llenergymeasure.results import ExperimentResult
     from llenergymeasure.study import StudyConfig, StudyResult
     from llenergymeasure.windows import Window, window
@@ -45,6 +45,7 @@ _PLACES = {
     "StudyConfig": "study",
     "StudyResult": "study",
     "ProgressCallback": "progress",
+    "StudyProgressCallback": "progress",
     "Window": "windows",
     "window": "windows",
     "EnginePlugin": "engine",
@@ -69,6 +70,7 @@ __all__ = [
     "ProgressCallback",
     "StudyConfig",
     "StudyError",
+    "StudyProgressCallback",
     "StudyResult",
     "Window",
     "__version__",

@@ -41,7 +41,7 @@ _CLASSES: dict[int, type[LLEMError]] = {
 
 # llem_event_type
 (NONE, STARTED, STEP_START, STEP_UPDATE, STEP_DONE, STEP_SKIP, SUBSTEP, LIVE, WARNING,
- FINISHED) = range(10)
+ FINISHED, ENDED, PAUSE) = range(12)
 
 
 class Error(ctypes.Structure):
@@ -118,6 +118,15 @@ class Event(ctypes.Structure):
     ]
 
 
+class RunKey(ctypes.Structure):
+    """llem_run_key"""
+
+    _fields_ = [
+        ("config_hash", c_char_p),
+        ("cycle", c_int),
+    ]
+
+
 class RunOpts(ctypes.Structure):
     """llem_run_opts"""
 
@@ -127,6 +136,12 @@ class RunOpts(ctypes.Structure):
         ("skip_preflight", c_int),
         ("quick", c_int),
         ("timeout_s", c_double),
+        ("resume", c_int),
+        ("resume_dir", c_char_p),
+        ("accept_drift", c_int),
+        ("no_lock", c_int),
+        ("skip", POINTER(RunKey)),
+        ("n_skip", c_size_t),
     ]
 
 
@@ -153,7 +168,19 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "llem_job_cancel": (None, [c_void_p]),
     "llem_job_result": (c_int, [c_void_p, _OUT, _ERR]),
     "llem_job_dir": (c_char_p, [c_void_p]),
+    "llem_job_study_dir": (c_char_p, [c_void_p]),
     "llem_job_free": (None, [c_void_p]),
+    "llem_plan_study": (
+        c_int, [_OUT, c_void_p, c_char_p, POINTER(Setting), c_size_t, _ERR]),
+    "llem_plan_from_json": (
+        c_int, [_OUT, c_void_p, c_char_p, c_size_t, c_char_p, POINTER(Setting), c_size_t, _ERR]),
+    "llem_plan_free": (None, [c_void_p]),
+    "llem_plan_json": (c_void_p, [c_void_p]),
+    "llem_plan_groups": (c_void_p, [c_void_p]),
+    "llem_plan_experiment": (c_int, [_OUT, c_void_p, c_size_t, _ERR]),
+    "llem_study_start": (c_int, [_OUT, c_void_p, c_void_p, POINTER(RunOpts), _ERR]),
+    "llem_study_load": (c_int, [_OUT, c_void_p, c_char_p, _ERR]),
+    "llem_study_table": (c_int, [c_void_p, c_char_p, _OUT, POINTER(c_size_t), _ERR]),
     "llem_result_load": (c_int, [_OUT, c_void_p, c_char_p, _ERR]),
     "llem_result_free": (None, [c_void_p]),
     "llem_result_json": (c_char_p, [c_void_p]),
@@ -205,6 +232,14 @@ def text(address: int | None) -> str | None:
         return None
     try:
         return ctypes.string_at(address).decode()
+    finally:
+        _free()(address)
+
+
+def data(address: c_void_p, size: int) -> bytes:
+    """Bytes that are ours to free."""
+    try:
+        return ctypes.string_at(address, size)
     finally:
         _free()(address)
 

@@ -474,6 +474,9 @@ class EnergyEstimate(Fields):
 class EstimateRange(Fields):
     """J/tok"""
 
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 class EstimatedFigures(Fields):
@@ -490,6 +493,9 @@ class EstimatedFigures(Fields):
 class EstimatedKgCo2(Fields):
     """kg; of energy_estimated_j, null without it"""
 
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 class Emissions(Fields):

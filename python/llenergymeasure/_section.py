@@ -57,9 +57,10 @@ def invalid(title: str, problems: list[Problem]) -> ValidationError:
 
 
 class Complete(dict[str, Any]):
-    """A section as C completed it, and which of its settings were given."""
+    """A section as C completed it, which of its settings were given, and what the others are."""
 
     given: frozenset[str] = frozenset()
+    defaults: Mapping[str, Any] = {}
 
 
 class Section(BaseModel):
@@ -74,13 +75,17 @@ class Section(BaseModel):
         if isinstance(data, cls):
             return handler(data)
         if not isinstance(data, Complete):
-            data = complete(cls.__name__, cls.llem_path, data)
+            data = cls._complete(data)
         # The sections of engines that nobody sees, hidden ones of tests, stay unseen.
         hidden = {k for k, v in data.items() if v is None and k not in data.given}
         hidden -= cls.model_fields.keys()
         section = handler({k: v for k, v in data.items() if k not in hidden})
         section.__pydantic_fields_set__ = set(data.given)
         return section
+
+    @classmethod
+    def _complete(cls, data: Any) -> Complete:
+        return complete(cls.__name__, cls.llem_path, data)
 
 
 def plain(value: Any, problems: list[Problem], at: Location = ()) -> Any:
@@ -123,8 +128,17 @@ def given(section: Section) -> dict[str, Any]:
             if below or name in section.model_fields_set:
                 out[name] = below
         elif name in section.model_fields_set:
-            out[name] = value
+            out[name] = _chosen(value)
     return out
+
+
+def _chosen(value: Any) -> Any:
+    """The same of a section that has no class, whose engine was found at run time."""
+    if not isinstance(value, Complete):
+        return value
+    nothing = object()
+    return {k: _chosen(v) for k, v in value.items()
+            if k in value.given or v != value.defaults.get(k, nothing)}
 
 
 def _nest(path: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -204,6 +218,7 @@ def marked(tree: Any, data: Any) -> Any:
     asked = data if isinstance(data, dict) else {}
     out = Complete({key: marked(value, asked.get(key)) for key, value in tree.items()})
     out.given = frozenset(asked) & frozenset(tree)
+    out.defaults = {key: value for key, value in tree.items() if key not in out.given}
     return out
 
 

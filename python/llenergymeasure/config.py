@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from ctypes import byref, c_void_p
 
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, ValidationError
 
 from llenergymeasure import _binding as c
 from llenergymeasure import _section, _settings
 from llenergymeasure._settings import *  # noqa: F403
 from llenergymeasure._settings import ExperimentSettings
-from llenergymeasure.exceptions import ConfigError
+from llenergymeasure.exceptions import ConfigError, LLEMError
 
 __all__ = [*(n for n in _settings.__all__ if n != "ExperimentSettings"), "ExperimentConfig"]
 
@@ -43,10 +44,7 @@ class ExperimentConfig(ExperimentSettings):
             config = load(ctx, path)
             try:
                 tree = _section.resolved(config)
-                given = _section.marked(tree, _not_default(config, tree, ""))
-                experiment = cls.model_validate(given)
-                experiment._file = os.path.abspath(path)
-                return experiment
+                return experiment_of(tree, given_of(config, tree), path)
             finally:
                 c.lib().llem_config_free(config)
 
@@ -61,13 +59,24 @@ class ExperimentConfig(ExperimentSettings):
                 c.lib().llem_config_free(config)
 
 
-def _not_default(config: c_void_p, tree: dict[str, object], above: str) -> dict[str, object]:
+def experiment_of(
+    tree: dict[str, object], given: dict[str, object], path: str | os.PathLike[str],
+) -> ExperimentConfig:
+    """A complete tree of a file's, and what of it was given, as an object."""
+    experiment = ExperimentConfig.model_validate(_section.marked(tree, given))
+    experiment._file = os.path.abspath(path)
+    return experiment
+
+
+def given_of(
+    config: c_void_p, tree: dict[str, object], above: str = "",
+) -> dict[str, object]:
     """What of a tree neither a default nor a preset says."""
     out: dict[str, object] = {}
     for key, value in tree.items():
         path = above + key
         if isinstance(value, dict) and value:
-            below = _not_default(config, value, path + ".")
+            below = given_of(config, value, path + ".")
             if below:
                 out[key] = below
             continue
@@ -88,6 +97,17 @@ def load(ctx: c_void_p, path: str | os.PathLike[str]) -> c_void_p:
     if code == 0:
         return config
     err.code = code
+    raise refused(ctx, err, "ExperimentConfig", ExperimentConfig.model_fields)
+
+
+def refused(
+    ctx: c_void_p, err: c.Error, title: str, known: Collection[str],
+) -> LLEMError | ValidationError:
+    """The exception for a file that the library has just refused.
+
+    Args:
+        known: what may stand at its top.
+    """
     problems = c.problems(ctx)
     fields = [
         _section.Problem(
@@ -97,10 +117,9 @@ def load(ctx: c_void_p, path: str | os.PathLike[str]) -> c_void_p:
         for p in problems
     ]
     # As the original: a file that is no experiment is its own kind of error.
-    known = ExperimentConfig.model_fields
     if not fields or any(not f.location or f.location[0] not in known for f in fields):
-        raise c.failure(err)
-    raise _section.invalid("ExperimentConfig", fields)
+        return c.failure(err)
+    return _section.invalid(title, fields)
 
 
 def parsed(ctx: c_void_p, config: ExperimentConfig, engine: str | None = None) -> c_void_p:

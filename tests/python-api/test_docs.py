@@ -25,6 +25,8 @@ def test_every_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "('task', 'dataset', 'n_prompts')" in out and "('engin',)" in out
     assert "sleeper 10" in out
+    assert "StudyResult('threads': 4 of 4 runs completed" in out
+    assert re.search(r"(?m)^3 4$", out)
     assert re.search(r"(?m)^measure: \d", out)
     assert re.search(r"(?m)^0\.\d+ (estimated|measured|mixed|none)$", out)
 
@@ -45,6 +47,7 @@ def test_the_notebook_runs_to_its_plot() -> None:
     assert all(bar.get_height() > 0 for bar in left.patches) and len(left.patches) == 2
     assert len(right.containers) == 2 and right.get_title() in (
         "energy, measured", "energy, estimated")
+    assert names["study"].summary.completed == 4
 
 
 def test_every_exception_and_method_that_is_named_is_there() -> None:
