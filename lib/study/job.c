@@ -43,6 +43,19 @@ static bool is_single(const llem_job *job)
     return job->study.plan->n_runs == 1;
 }
 
+/* What the plan says of the study as a whole. */
+static void push_warnings(llem_job *job)
+{
+    const struct llem_value *list = job->study.plan->warnings;
+
+    for (size_t i = 0; i < list->count; i++) {
+        llem_event warning = { .type = LLEM_EVENT_WARNING, .step = "", .reason = "" };
+
+        warning.text = list->items[i]->s;
+        llem_event_queue_push(&job->events, &warning);
+    }
+}
+
 /* The thread that forks is the thread that waits: the parent-death signal follows threads. */
 static void *job_main(void *arg)
 {
@@ -66,6 +79,7 @@ static void *job_main(void *arg)
     llem_error late = { 0 };
     llem_errcode rc;
 
+    push_warnings(job);
     job->status = llem_study_loop(&job->study, &runner, &job->outcome, &job->result);
     rc = llem_study_end(&job->study, job->status, &late);
     if (rc == LLEM_OK && job->study.plan->sweep->count > 1)

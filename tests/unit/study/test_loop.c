@@ -556,6 +556,25 @@ static void a_study_says_how_its_engine_is_started(void **state)
     llem_plan_free(p);
 }
 
+static void what_the_plan_warns_of_is_told_at_the_start(void **state)
+{
+    struct fixture *f = *state;
+    llem_run_opts opts = opts_of(f);
+    llem_job *job = NULL;
+    llem_event e;
+    llem_plan *p;
+
+    setenv("LLEM_PLUGIN_PATH", llem_arena_printf(&f->a, "%s/tests/fakes/worker", source_dir()), 1);
+    p = plan_of(f, "task: {model: m, dataset: {source: builtin, n_prompts: 2}}\n"
+                   "engine: [test, scripted]\nmeasurement: {quick: true}\n");
+    assert_int_equal(llem_study_start(&job, f->ctx, p, &opts, &f->err), LLEM_OK);
+    assert_int_equal(llem_job_wait(job, 30, &e, NULL), LLEM_OK);
+    assert_int_equal(e.type, LLEM_EVENT_WARNING);
+    assert_non_null(strstr(e.text, "scripted does not say how it decodes"));
+    llem_job_free(job);
+    llem_plan_free(p);
+}
+
 static void what_is_no_study_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -667,6 +686,7 @@ int main(void)
         T(a_clock_that_is_set_back_changes_nothing),
         T(engines_in_one_environment_are_refused),
         T(a_study_says_how_its_engine_is_started),
+        T(what_the_plan_warns_of_is_told_at_the_start),
         T(what_is_no_study_is_refused),
         T(a_study_measures_idle_once_on_boards_of_its_own),
 #undef T
