@@ -28,7 +28,8 @@ typedef enum llem_event_type {
     LLEM_EVENT_FINISHED, /* the job is over: call llem_job_result() */
     LLEM_EVENT_ENDED,    /* an experiment of a study is over. reason: its state, completed |
                             failed | timeout | interrupted | skipped; text: what went wrong, or "";
-                            elapsed_s, energy_j, tokens_per_s; NaN = not known */
+                            elapsed_s, energy_j or, where nothing was measured,
+                            energy_estimated_j, tokens_per_s; NaN = not known */
     LLEM_EVENT_PAUSE,    /* before the next. step: gap | cooldown; elapsed_s so far, and the
                             fraction of the pause that this is */
 } llem_event_type;
@@ -40,7 +41,7 @@ typedef struct llem_event {
                            flops,   save, preflight; "" if none */
     const char *text;   /* never NULL */
     const char *reason; /* a reason code; "" if none */
-    double elapsed_s, fraction, power_w, tokens_per_s, temperature_c, energy_j;
+    double elapsed_s, fraction, power_w, tokens_per_s, temperature_c, energy_j, energy_estimated_j;
     int run, n_runs; /* of a study: which of how many runs it is about, from 1; 0 = none */
 } llem_event;
 
@@ -94,6 +95,23 @@ LLEM_API const char *llem_job_status(llem_job *job);
 LLEM_API const char *llem_job_dir(const llem_job *job);
 /* The study's directory, of a single experiment too. Borrowed. */
 LLEM_API const char *llem_job_study_dir(const llem_job *job);
+/* What is known of a run of a job from its start on. Strings are borrowed. */
+typedef struct llem_run_info {
+    size_t size;       /* set it to sizeof(llem_run_info) */
+    const char *label; /* what it measures: "gpt2 / cpu / batch_size=4" */
+    int experiment;    /* the number of its experiment, as declared, from 1 */
+    int cycle;         /* from 1 */
+    double pause_s;    /* before it */
+    /* How an earlier job of the study ended it, as LLEM_EVENT_ENDED says it; "" = it is to do. */
+    const char *state;
+    double elapsed_s, energy_j, energy_estimated_j, tokens_per_s;
+} llem_run_info;
+
+/* How many runs it has, those that are done already too. */
+LLEM_API int llem_job_runs(const llem_job *job);
+/* Of run 1 to llem_job_runs(); LLEM_EINVAL: there is no such run. In constant time, and while the
+ * job runs. */
+LLEM_API llem_errcode llem_job_run_info(const llem_job *job, int run, llem_run_info *info);
 /* Cancels what still runs. NULL is allowed. */
 LLEM_API void llem_job_free(llem_job *job);
 

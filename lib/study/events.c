@@ -48,6 +48,7 @@ static const struct {
     { "tokens_per_s", offsetof(llem_event, tokens_per_s) },
     { "temperature_c", offsetof(llem_event, temperature_c) },
     { "energy_j", offsetof(llem_event, energy_j) },
+    { "energy_estimated_j", offsetof(llem_event, energy_estimated_j) },
 };
 
 static double number_of(const llem_event *e, size_t i)
@@ -153,6 +154,7 @@ enum llem_line llem_event_decode(struct llem_arena *a, const char *line, size_t 
         e->tokens_per_s = llem_real_at(v, "tokens_per_s", NAN);
         e->temperature_c = llem_real_at(v, "temperature_c", NAN);
         e->energy_j = llem_real_at(v, "energy_j", NAN);
+        e->energy_estimated_j = llem_real_at(v, "energy_estimated_j", NAN);
         return a->oom ? LLEM_LINE_OTHER : LLEM_LINE_EVENT;
     }
     return LLEM_LINE_OTHER;

@@ -4,6 +4,7 @@
  * to whoever waits. A single experiment is a study of one.
  */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -310,6 +311,36 @@ const char *llem_job_status(llem_job *job)
 {
     join(job);
     return job->status;
+}
+
+int llem_job_runs(const llem_job *job)
+{
+    return (int)job->study.plan->n_runs;
+}
+
+llem_errcode llem_job_run_info(const llem_job *job, int run, llem_run_info *info)
+{
+    llem_run_info all = { .size = info->size, .state = "" };
+    const struct llem_run *r;
+
+    if (run < 1 || run > llem_job_runs(job) || info->size < sizeof(info->size) ||
+        info->size > sizeof(all))
+        return LLEM_EINVAL;
+    r = &job->study.runs[run - 1];
+    all.label = r->summary;
+    all.experiment = (int)job->study.plan->runs[run - 1].cell + 1;
+    all.cycle = (int)job->study.plan->runs[run - 1].cycle + 1;
+    all.pause_s = r->pause_s;
+    all.elapsed_s = all.energy_j = all.energy_estimated_j = all.tokens_per_s = NAN;
+    if (r->earlier) { /* of the others the thread writes */
+        all.state = llem_state_name(r->state);
+        all.elapsed_s = r->elapsed_s;
+        all.energy_j = r->numbers[LLEM_RUN_ENERGY_J];
+        all.energy_estimated_j = r->numbers[LLEM_RUN_ESTIMATED_J];
+        all.tokens_per_s = r->numbers[LLEM_RUN_TOKENS_PER_S];
+    }
+    memcpy(info, &all, info->size);
+    return LLEM_OK;
 }
 
 void llem_job_free(llem_job *job)

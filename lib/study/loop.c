@@ -108,6 +108,7 @@ static void tell_end(struct loop *l, size_t i)
                          .text = run->message,
                          .elapsed_s = run->elapsed_s,
                          .energy_j = run->numbers[LLEM_RUN_ENERGY_J],
+                         .energy_estimated_j = run->numbers[LLEM_RUN_ESTIMATED_J],
                          .tokens_per_s = run->numbers[LLEM_RUN_TOKENS_PER_S] });
 }
 

@@ -37,6 +37,7 @@ static const struct {
 } numbers[] = {
     { "inference_seconds", "total_inference_time_sec", LLEM_RUN_INFERENCE_S },
     { "energy_joules", "total_energy_j", LLEM_RUN_ENERGY_J },
+    { NULL, "energy_estimated_j.value", LLEM_RUN_ESTIMATED_J }, /* the original knows none */
     { "adj_energy_joules", "energy_adjusted_j", LLEM_RUN_ADJUSTED_J },
     { "throughput_tok_s", "avg_tokens_per_second", LLEM_RUN_TOKENS_PER_S },
     { "mj_per_tok", "mj_per_tok_total", LLEM_RUN_MJ_PER_TOKEN },
@@ -136,7 +137,8 @@ static struct llem_value *entry_of(const struct llem_study *s, size_t i, struct 
     for (size_t k = 0; k < LLEM_COUNT(numbers); k++) {
         double d = run->numbers[numbers[k].number];
 
-        llem_set(a, v, numbers[k].key, isfinite(d) ? llem_real(a, d) : llem_null(a));
+        if (numbers[k].key)
+            llem_set(a, v, numbers[k].key, isfinite(d) ? llem_real(a, d) : llem_null(a));
     }
     return v;
 }
@@ -468,7 +470,8 @@ static bool read_entry(struct llem_run *run, const struct llem_value *entry)
     run->finished_ns = wall_of(llem_str_at(entry, "completed_at", NULL));
     run->elapsed_s = llem_real_at(entry, "elapsed_seconds", NAN);
     for (size_t k = 0; k < LLEM_COUNT(numbers); k++)
-        run->numbers[numbers[k].number] = llem_real_at(entry, numbers[k].key, NAN);
+        if (numbers[k].key)
+            run->numbers[numbers[k].number] = llem_real_at(entry, numbers[k].key, NAN);
     return true;
 }
 
@@ -818,6 +821,21 @@ static void skip_told(struct llem_study *s, const llem_run_opts *opts)
                 llem_study_skip(s, i, "it was to be left out");
 }
 
+/* What does not change any more, for others to read meanwhile. */
+static void look_ahead(struct llem_study *s)
+{
+    size_t n = s->plan->n_runs, before = n;
+
+    for (size_t i = 0; i < n; i++) {
+        s->runs[i].earlier = s->runs[i].state != LLEM_STATE_PENDING;
+        if (s->runs[i].earlier)
+            continue;
+        if (before < n)
+            s->runs[i].pause_s = llem_plan_gap_s(s->plan, before, i);
+        before = i;
+    }
+}
+
 void llem_study_skip(struct llem_study *s, size_t i, const char *why)
 {
     s->runs[i].state = LLEM_STATE_SKIPPED;
@@ -865,6 +883,7 @@ llem_errcode llem_study_open(struct llem_study *s, llem_ctx *ctx, const struct l
     if (rc == LLEM_OK) {
         s->name = llem_path_basename(s->dir);
         skip_told(s, opts);
+        look_ahead(s);
         rc = manifest_save(s, true, err);
     }
 done:

@@ -99,6 +99,7 @@ void llem_outcome_end(struct llem_outcome *o, const struct llem_clock *clock);
 enum llem_run_number {
     LLEM_RUN_INFERENCE_S,
     LLEM_RUN_ENERGY_J,
+    LLEM_RUN_ESTIMATED_J, /* where nothing was measured */
     LLEM_RUN_ADJUSTED_J,
     LLEM_RUN_TOKENS_PER_S,
     LLEM_RUN_MJ_PER_TOKEN,
@@ -114,6 +115,8 @@ struct llem_run {
     int64_t started_ns, finished_ns;  /* wall clock; 0 = not yet */
     double elapsed_s;                 /* NaN = not known */
     double numbers[LLEM_RUN_NUMBERS]; /* NaN = not known */
+    double pause_s;                   /* before it */
+    bool earlier;                     /* it was over when the study was opened */
 };
 
 /*

@@ -113,6 +113,7 @@ class Event(ctypes.Structure):
         ("tokens_per_s", c_double),
         ("temperature_c", c_double),
         ("energy_j", c_double),
+        ("energy_estimated_j", c_double),
         ("run", c_int),
         ("n_runs", c_int),
     ]

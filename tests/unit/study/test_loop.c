@@ -10,6 +10,7 @@
 #include "llem/study.h"
 #include "tests/unit/config/help.h"
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <sys/file.h>
 
@@ -70,6 +71,7 @@ struct ran {
     char ends[256];   /* a letter a run: its state's first */
     char said[512];   /* the last failure or warning */
     int pauses;
+    double estimated_j; /* of the last run that tells it */
 };
 
 static llem_plan *plan_of(struct fixture *f, const char *yaml)
@@ -114,6 +116,8 @@ static const char *run_it(struct fixture *f, struct ran *ran, const llem_plan *p
         if (e.type == LLEM_EVENT_ENDED)
             ran->ends[strlen(ran->ends)] = e.reason[0];
         ran->pauses += e.type == LLEM_EVENT_PAUSE;
+        if (e.type == LLEM_EVENT_ENDED && isfinite(e.energy_estimated_j))
+            ran->estimated_j = e.energy_estimated_j;
     }
     status = llem_job_status(job);
     if (dir)
@@ -159,6 +163,55 @@ static void every_run_has_its_turn(void **state)
     opts.resume_dir = dir;
     assert_string_equal(run_it(f, &ran, p, &opts, 0, NULL), "completed");
     assert_string_equal(ran.starts, "");
+    llem_plan_free(p);
+}
+
+static void what_runs_is_known_ahead(void **state)
+{
+    struct fixture *f = *state;
+    llem_plan *p = plan_of(f, QUICK "sweep: {test.request_s: [0.001, 0.002]}\n"
+                                    "study_execution: {experiment_gap_seconds: 0.5, "
+                                    "cycle_gap_seconds: 1, n_cycles: 2, experiment_order: "
+                                    "interleave}\n");
+    static const double pauses_s[] = { 0, 0.5, 1, 0.5 };
+    llem_run_opts opts = opts_of(f);
+    llem_run_info info = { .size = sizeof(info) };
+    llem_job *job = NULL;
+    char dir[512];
+    struct ran ran;
+
+    assert_int_equal(llem_study_start(&job, f->ctx, p, &opts, &f->err), LLEM_OK);
+    assert_int_equal(llem_job_runs(job), 4);
+    for (int run = 1; run <= 4; run++) {
+        assert_int_equal(llem_job_run_info(job, run, &info), LLEM_OK);
+        assert_int_equal(info.experiment, (run - 1) % 2 + 1);
+        assert_int_equal(info.cycle, (run - 1) / 2 + 1);
+        assert_true(info.pause_s == pauses_s[run - 1]);
+        assert_string_equal(info.state, "");
+        assert_true(isnan(info.elapsed_s));
+    }
+    assert_non_null(strstr(info.label, " / test / request_s=0.002"));
+    assert_int_equal(llem_job_run_info(job, 0, &info), LLEM_EINVAL);
+    assert_int_equal(llem_job_run_info(job, 5, &info), LLEM_EINVAL);
+    info.size = sizeof(info) + 8;
+    assert_int_equal(llem_job_run_info(job, 1, &info), LLEM_EINVAL);
+    llem_job_free(job);
+    /* Of a study that was begun, also what is over. */
+    run_it(f, &ran, p, &opts, 3, dir);
+    assert_string_equal(ran.ends, "cci");
+    assert_true(ran.estimated_j > 0);
+    opts.resume_dir = dir;
+    assert_int_equal(llem_study_start(&job, f->ctx, p, &opts, &f->err), LLEM_OK);
+    info.size = sizeof(info);
+    assert_int_equal(llem_job_run_info(job, 2, &info), LLEM_OK);
+    assert_string_equal(info.state, "completed");
+    assert_true(info.elapsed_s > 0 && info.tokens_per_s > 0);
+    assert_int_equal(llem_job_run_info(job, 3, &info), LLEM_OK);
+    assert_string_equal(info.state, "");
+    assert_true(info.pause_s == 0);
+    assert_int_equal(llem_job_run_info(job, 4, &info), LLEM_OK);
+    assert_true(info.pause_s == 0.5);
+    llem_job_free(job);
     llem_plan_free(p);
 }
 
@@ -672,6 +725,7 @@ int main(void)
         cmocka_unit_test(the_breaker_gives_up_after_one_more_try),
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, teardown)
         T(every_run_has_its_turn),
+        T(what_runs_is_known_ahead),
         T(a_failure_stops_nothing_and_is_tried_again),
         T(too_many_failures_end_it),
         T(the_time_of_the_study_ends_it),
