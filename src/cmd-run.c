@@ -120,13 +120,8 @@ static llem_errcode follow(llem_job *job, struct progress *progress, llem_error 
         if (rc < 0)
             return rc;
         while (passed < signals.count) {
-            if (!passed && progress->mode != PROGRESS_NONE && progress->mode != PROGRESS_JSON)
-                progress_event(
-                    progress,
-                    &(llem_event){ .type = LLEM_EVENT_WARNING,
-                                   .step = "",
-                                   .reason = "",
-                                   .text = "Stopping. A second signal ends it at once." });
+            if (!passed)
+                progress_stopping(progress);
             llem_job_cancel(job);
             passed++;
         }
@@ -231,6 +226,7 @@ static int run_plan(struct app *app, const struct args *args, llem_ctx *ctx, con
         return complain_error(app, ctx, &err);
     }
     progress_title(&progress, title);
+    progress_study(&progress, job, llem_job_runs(job), llem_job_run_info);
     if (follow(job, &progress, &err) < 0) {
         progress_close(&progress);
         progress_outcome(&progress, llem_job_dir(job), llem_errcode_name(err.code), err.msg);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "src/cmd.h"
+#include "src/progress.h"
 
 const struct cmd *const commands[] = {
     &cmd_run,          &cmd_plan,  &cmd_measure,    &cmd_show,    &cmd_compare, &cmd_verify,
@@ -290,8 +291,8 @@ static void print_version(void)
 
 int main(int argc, char **argv)
 {
-    static char
-        lines[4096]; /* of standard error: a line, or a frame of the display, is one write */
+    static char lines[PROGRESS_FRAME]; /* of standard error: a line, or a frame of the display, is
+                                          one write */
     const char *const *args = (const char *const *)argv;
     struct app app = { .log_level = LLEM_LOG_WARNING };
     const struct cmd *cmd;

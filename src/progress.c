@@ -34,7 +34,7 @@ static const struct {
     { "cooldown", "Cooling down" },
 };
 
-static const char *step_name(const char *id)
+const char *progress_step_name(const char *id)
 {
     for (size_t i = 0; i < sizeof(step_names) / sizeof(step_names[0]); i++)
         if (strcmp(step_names[i].id, id) == 0)
@@ -127,7 +127,7 @@ static void json_event(struct progress *p, const llem_event *e)
     /* Readings travel without their step, as they must not allocate; they are of one only. */
     json_text(p->f, "step", e->type == LLEM_EVENT_LIVE ? "measure" : e->step);
     if (e->type == LLEM_EVENT_STEP_START)
-        json_text(p->f, "description", step_name(e->step));
+        json_text(p->f, "description", progress_step_name(e->step));
     if (e->type == LLEM_EVENT_STARTED)
         text_key = "directory";
     else if (e->type == LLEM_EVENT_SUBSTEP || e->type == LLEM_EVENT_WARNING ||
@@ -145,6 +145,7 @@ static void json_event(struct progress *p, const llem_event *e)
         json_number(p->f, "fraction", e->fraction);
     if (e->type == LLEM_EVENT_ENDED) {
         json_number(p->f, "energy_j", e->energy_j);
+        json_number(p->f, "energy_estimated_j", e->energy_estimated_j);
         json_number(p->f, "tokens_per_s", e->tokens_per_s);
     }
     if (e->type == LLEM_EVENT_LIVE) {
@@ -178,8 +179,9 @@ static void erase(struct progress *p)
 }
 
 /* "  ✓ Warm-up       5 prompts, CV 0.8 %                     3.1s" */
-static void step_line(struct progress *p, const char *mark, const char *mark_color,
-                      const char *name, const char *text, const char *right, bool dim, bool newline)
+void progress_step_line(struct progress *p, const char *mark, const char *mark_color,
+                        const char *name, const char *text, const char *right, bool dim,
+                        bool newline)
 {
     const struct palette *c = &p->term.color;
     size_t columns = term_columns(&p->term), room;
@@ -199,7 +201,7 @@ static void step_line(struct progress *p, const char *mark, const char *mark_col
             dim ? c->reset : "", newline ? "\n" : "");
 }
 
-static void add_reading(char *out, size_t size, const char *gap, double value, const char *unit)
+void progress_add_reading(char *out, size_t size, const char *gap, double value, const char *unit)
 {
     size_t len = strlen(out);
 
@@ -234,35 +236,44 @@ static void add_curve(const struct progress *p, char *out, size_t size, size_t r
     }
 }
 
+void progress_step_text(const struct progress *p, char *out, size_t size, size_t columns)
+{
+    out[0] = 0;
+    if (isfinite(p->power_w) || isfinite(p->tokens_per_s)) {
+        progress_add_reading(out, size, "  ", p->power_w, "W");
+        progress_add_reading(out, size, "  ", p->tokens_per_s, "tok/s");
+        if (text_columns(out) < columns)
+            add_curve(p, out, size, columns - text_columns(out));
+    } else if (p->fraction >= 0 && p->fraction <= 1) {
+        snprintf(out, size, "%3.0f %%  %s", 100 * p->fraction, p->text);
+    } else {
+        snprintf(out, size, "%s", p->text);
+    }
+}
+
+const char *progress_spinner(struct progress *p)
+{
+    unsigned count = 0;
+
+    while (p->term.glyphs->spinner[count])
+        count++;
+    return p->term.glyphs->spinner[p->spin++ % count];
+}
+
 static void draw(struct progress *p)
 {
-    const struct palette *c = &p->term.color;
     int64_t now = p->now_ns();
     char right[24], text[512];
-    unsigned count = 0;
-    size_t columns = term_columns(&p->term), room;
+    size_t columns = term_columns(&p->term);
 
     if (!*p->step)
         return;
-    while (p->term.glyphs->spinner[count])
-        count++;
     text_elapsed(right, (double)(now - p->step_begin_ns) / 1e9);
     if (columns > 100)
         columns = 100;
-    room = columns > 30 ? columns - 30 : 8;
-    text[0] = 0;
-    if (isfinite(p->power_w) || isfinite(p->tokens_per_s)) {
-        add_reading(text, sizeof(text), "  ", p->power_w, "W");
-        add_reading(text, sizeof(text), "  ", p->tokens_per_s, "tok/s");
-        if (text_columns(text) < room)
-            add_curve(p, text, sizeof(text), room - text_columns(text));
-    } else if (p->fraction >= 0 && p->fraction <= 1) {
-        snprintf(text, sizeof(text), "%3.0f %%  %s", 100 * p->fraction, p->text);
-    } else {
-        snprintf(text, sizeof(text), "%s", p->text);
-    }
-    step_line(p, p->term.glyphs->spinner[p->spin++ % count], c->yellow, step_name(p->step), text,
-              right, false, false);
+    progress_step_text(p, text, sizeof(text), columns > 30 ? columns - 30 : 8);
+    progress_step_line(p, progress_spinner(p), p->term.color.yellow, progress_step_name(p->step),
+                       text, right, false, false);
     /* Back to its begin: the ^C that a terminal echoes must not run over into a line of its own, of
      * which the line before would then be left. */
     fputs("\033[K\r", p->f);
@@ -271,7 +282,7 @@ static void draw(struct progress *p)
     p->drawn_ns = now;
 }
 
-static void plain_line(struct progress *p, const char *name, const char *text, const char *right)
+void progress_plain_line(struct progress *p, const char *name, const char *text, const char *right)
 {
     fprintf(p->f, "  %-*s ", NAME_COLUMNS, name);
     text_print(p->f, text);
@@ -281,18 +292,42 @@ static void plain_line(struct progress *p, const char *name, const char *text, c
     fflush(p->f);
 }
 
-static void begin_step(struct progress *p, const llem_event *e)
+void progress_note(struct progress *p, const llem_event *e)
 {
-    snprintf(p->step, sizeof(p->step), "%s", e->step);
-    snprintf(p->text, sizeof(p->text), "%s",
-             strcmp(e->text, step_name(e->step)) == 0 ? "" : e->text);
-    p->step_begin_ns = p->heartbeat_ns = p->now_ns();
-    p->fraction = -1;
-    p->power_w = p->tokens_per_s = p->temperature_c = p->live_s = NAN;
-    p->n_powers = 0;
-    p->announced = false;
-    if (p->live)
-        draw(p);
+    switch (e->type) {
+    case LLEM_EVENT_STEP_START:
+        snprintf(p->step, sizeof(p->step), "%s", e->step);
+        snprintf(p->text, sizeof(p->text), "%s",
+                 strcmp(e->text, progress_step_name(e->step)) == 0 ? "" : e->text);
+        p->step_begin_ns = p->heartbeat_ns = p->now_ns();
+        p->fraction = -1;
+        p->power_w = p->tokens_per_s = p->temperature_c = p->live_s = NAN;
+        p->n_powers = 0;
+        p->announced = false;
+        break;
+    case LLEM_EVENT_STEP_UPDATE:
+        snprintf(p->text, sizeof(p->text), "%s", e->text);
+        p->fraction = e->fraction;
+        break;
+    case LLEM_EVENT_SUBSTEP:
+        if (!p->verbose)
+            snprintf(p->text, sizeof(p->text), "%s", e->text);
+        break;
+    case LLEM_EVENT_LIVE:
+        p->power_w = e->power_w;
+        p->tokens_per_s = e->tokens_per_s;
+        p->temperature_c = e->temperature_c;
+        p->live_s = e->elapsed_s;
+        if (isfinite(e->power_w) && e->power_w >= 0)
+            p->powers[p->n_powers++ % PROGRESS_POWERS] = e->power_w;
+        break;
+    case LLEM_EVENT_STEP_DONE:
+    case LLEM_EVENT_STEP_SKIP:
+        p->step[0] = 0;
+        break;
+    default:
+        break;
+    }
 }
 
 static void end_step(struct progress *p, const llem_event *e)
@@ -300,74 +335,33 @@ static void end_step(struct progress *p, const llem_event *e)
     const struct glyphs *g = p->term.glyphs;
     const struct palette *c = &p->term.color;
     bool skipped = e->type == LLEM_EVENT_STEP_SKIP;
-    const char *name = step_name(e->step);
+    const char *name = progress_step_name(e->step);
     char right[24] = "";
 
     if (!skipped && isfinite(e->elapsed_s))
         text_elapsed(right, e->elapsed_s);
     erase(p);
-    p->step[0] = 0;
-    /* Of many runs each has its own line at its end. */
-    if (*p->run && !p->verbose)
-        return;
     if (p->live) {
-        step_line(p, skipped ? g->skip : g->tick, skipped ? c->dim : c->green, name, e->text,
-                  skipped ? "skipped" : right, skipped, true);
+        progress_step_line(p, skipped ? g->skip : g->tick, skipped ? c->dim : c->green, name,
+                           e->text, skipped ? "skipped" : right, skipped, true);
         fflush(p->f);
     } else if (skipped) {
         char text[1100];
 
         snprintf(text, sizeof(text), "skipped: %s", *e->text ? e->text : e->reason);
-        plain_line(p, name, text, "");
+        progress_plain_line(p, name, text, "");
     } else {
-        plain_line(p, name, *e->text ? e->text : "done", right);
+        progress_plain_line(p, name, *e->text ? e->text : "done", right);
     }
 }
 
-/* "  ✓ [2/12]       002_c1_gpt2-cpu_8fa3e4d9  45 J  120 tok/s      12.3s", and why one failed. */
-static void end_run(struct progress *p, const llem_event *e)
+static void warning(struct progress *p, const char *text)
 {
-    const struct palette *c = &p->term.color;
-    bool completed = strcmp(e->reason, "completed") == 0;
-    char name[32], text[256], right[24];
-
     erase(p);
-    p->step[0] = 0;
-    snprintf(name, sizeof(name), "[%d/%d]", e->run, e->n_runs);
-    snprintf(text, sizeof(text), "%s", p->run);
-    if (completed) {
-        add_reading(text, sizeof(text), "  ", e->energy_j, "J");
-        add_reading(text, sizeof(text), "  ", e->tokens_per_s, "tok/s");
-    } else {
-        size_t len = strlen(text);
-        snprintf(text + len, sizeof(text) - len, "%s%s", len ? "  " : "", e->reason);
-    }
-    text_elapsed(right, e->elapsed_s);
-    if (p->live)
-        step_line(p, completed ? p->term.glyphs->tick : p->term.glyphs->cross,
-                  completed ? c->green : c->red, name, text, right, false, true);
-    else
-        plain_line(p, name, text, right);
-    if (!completed && *e->text) {
-        fputs("      ", p->f);
-        text_print(p->f, e->text);
-        fputc('\n', p->f);
-    }
+    fprintf(p->f, "  %s%s %s", p->term.color.yellow, p->term.glyphs->warn, p->term.color.reset);
+    text_print(p->f, text);
+    fputc('\n', p->f);
     fflush(p->f);
-    p->run[0] = 0;
-}
-
-/* A pause is a step that nobody begins or ends. */
-static void pause_goes_on(struct progress *p, const llem_event *e)
-{
-    if (strcmp(p->step, e->step) != 0)
-        begin_step(p, e);
-    p->fraction = e->fraction;
-}
-
-static bool is_pause(const char *step)
-{
-    return strcmp(step, "gap") == 0 || strcmp(step, "cooldown") == 0;
 }
 
 void progress_title(struct progress *p, const char *text)
@@ -388,19 +382,19 @@ void progress_event(struct progress *p, const llem_event *e)
         json_event(p, e);
         return;
     }
-    if (e->type != LLEM_EVENT_NONE && e->type != LLEM_EVENT_PAUSE && is_pause(p->step)) {
-        erase(p);
-        p->step[0] = 0;
+    if (p->study) {
+        study_event(p, e);
+        return;
     }
+    progress_note(p, e);
     switch (e->type) {
     case LLEM_EVENT_STEP_START:
-        begin_step(p, e);
+        if (p->live)
+            draw(p);
         break;
     case LLEM_EVENT_STEP_UPDATE:
-        snprintf(p->text, sizeof(p->text), "%s", e->text);
-        p->fraction = e->fraction;
         if (!p->live && p->verbose)
-            plain_line(p, step_name(e->step), e->text, "");
+            progress_plain_line(p, progress_step_name(e->step), e->text, "");
         break;
     case LLEM_EVENT_STEP_DONE:
     case LLEM_EVENT_STEP_SKIP:
@@ -414,44 +408,34 @@ void progress_event(struct progress *p, const llem_event *e)
                 text_elapsed(right, e->elapsed_s);
             erase(p);
             if (p->live)
-                step_line(p, " ", "", "", e->text, right, true, true);
+                progress_step_line(p, " ", "", "", e->text, right, true, true);
             else
-                plain_line(p, step_name(e->step), e->text, right);
-        } else {
-            snprintf(p->text, sizeof(p->text), "%s", e->text);
+                progress_plain_line(p, progress_step_name(e->step), e->text, right);
         }
         break;
-    case LLEM_EVENT_LIVE:
-        p->power_w = e->power_w;
-        p->tokens_per_s = e->tokens_per_s;
-        p->temperature_c = e->temperature_c;
-        p->live_s = e->elapsed_s;
-        if (isfinite(e->power_w) && e->power_w >= 0)
-            p->powers[p->n_powers++ % PROGRESS_POWERS] = e->power_w;
-        break;
     case LLEM_EVENT_WARNING:
-        erase(p);
-        fprintf(p->f, "  %s%s %s", p->term.color.yellow, p->term.glyphs->warn, p->term.color.reset);
-        text_print(p->f, e->text);
-        fputc('\n', p->f);
-        fflush(p->f);
+        warning(p, e->text);
         break;
-    case LLEM_EVENT_STARTED:
-        if (e->n_runs > 1)
-            snprintf(p->run, sizeof(p->run), "%s",
-                     strrchr(e->text, '/') ? strrchr(e->text, '/') + 1 : e->text);
-        break;
-    case LLEM_EVENT_ENDED:
-        if (e->n_runs > 1)
-            end_run(p, e);
-        break;
-    case LLEM_EVENT_PAUSE:
-        pause_goes_on(p, e);
-        break;
+    case LLEM_EVENT_LIVE:
     case LLEM_EVENT_NONE:
+    case LLEM_EVENT_STARTED:
+    case LLEM_EVENT_ENDED:
+    case LLEM_EVENT_PAUSE:
     case LLEM_EVENT_FINISHED:
         break;
     }
+}
+
+void progress_stopping(struct progress *p)
+{
+    if (p->mode != PROGRESS_PLAIN)
+        return;
+    if (p->study)
+        study_say(p, p->term.glyphs->warn, p->term.color.yellow,
+                  "Stopping when the running experiment has cleaned up. A second signal ends it at "
+                  "once.");
+    else
+        warning(p, "Stopping. A second signal ends it at once.");
 }
 
 void progress_tick(struct progress *p)
@@ -459,7 +443,9 @@ void progress_tick(struct progress *p)
     int64_t now;
     char text[sizeof(p->text) + 8], right[24];
 
-    if (p->mode != PROGRESS_PLAIN || !*p->step)
+    if (p->mode == PROGRESS_PLAIN && p->study)
+        study_tick(p);
+    if (p->mode != PROGRESS_PLAIN || p->study || !*p->step)
         return;
     now = p->now_ns();
     if (p->live) {
@@ -470,27 +456,33 @@ void progress_tick(struct progress *p)
     if (!p->announced && now - p->step_begin_ns >= (int64_t)PROGRESS_ANNOUNCE_S * 1000000000) {
         p->announced = true;
         snprintf(text, sizeof(text), "%s ...", p->text);
-        plain_line(p, step_name(p->step), *p->text ? text : "...", "");
+        progress_plain_line(p, progress_step_name(p->step), *p->text ? text : "...", "");
     }
     if (now - p->heartbeat_ns < (int64_t)PROGRESS_HEARTBEAT_S * 1000000000)
         return;
     p->heartbeat_ns = now;
     text[0] = 0;
-    add_reading(text, sizeof(text), ", ", p->power_w, "W");
-    add_reading(text, sizeof(text), ", ", p->tokens_per_s, "tok/s");
+    progress_add_reading(text, sizeof(text), ", ", p->power_w, "W");
+    progress_add_reading(text, sizeof(text), ", ", p->tokens_per_s, "tok/s");
     text_elapsed(right, (double)(now - p->step_begin_ns) / 1e9);
-    plain_line(p, step_name(p->step), *text ? text : *p->text ? p->text : "...", right);
+    progress_plain_line(p, progress_step_name(p->step),
+                        *text      ? text
+                        : *p->text ? p->text
+                                   : "...",
+                        right);
 }
 
 void progress_close(struct progress *p)
 {
+    if (p->study)
+        study_close(p);
     if (p->live && *p->step) {
         char right[24];
 
         text_elapsed(right, (double)(p->now_ns() - p->step_begin_ns) / 1e9);
         erase(p);
-        step_line(p, p->term.glyphs->cross, p->term.color.red, step_name(p->step), p->text, right,
-                  false, true);
+        progress_step_line(p, p->term.glyphs->cross, p->term.color.red, progress_step_name(p->step),
+                           p->text, right, false, true);
     }
     erase(p);
     p->step[0] = 0;

@@ -71,21 +71,36 @@ void term_init(struct term *t, int fd)
     t->glyphs = t->utf8 ? &glyphs_utf8 : &glyphs_ascii;
 }
 
+/* What a variable says of the terminal's size; 0: nothing. */
+static size_t size_of(const char *name, unsigned long least)
+{
+    const char *value = getenv(name);
+    char *end;
+    unsigned long n = value ? strtoul(value, &end, 10) : 0;
+
+    return n >= least && n <= 1000 && !*end ? n : 0;
+}
+
 size_t term_columns(const struct term *t)
 {
     struct winsize w;
-    const char *columns = getenv("COLUMNS");
+    size_t n;
 
     if (ioctl(t->fd, TIOCGWINSZ, &w) == 0 && w.ws_col >= 20)
         return w.ws_col;
-    if (columns) {
-        char *end;
-        unsigned long n = strtoul(columns, &end, 10);
+    n = size_of("COLUMNS", 20);
+    return n ? n : 80;
+}
 
-        if (!*end && n >= 20 && n <= 1000)
-            return n;
-    }
-    return 80;
+size_t term_rows(const struct term *t)
+{
+    struct winsize w;
+    size_t n;
+
+    if (ioctl(t->fd, TIOCGWINSZ, &w) == 0 && w.ws_row >= 1)
+        return w.ws_row;
+    n = size_of("LINES", 1);
+    return n ? n : 24;
 }
 
 /* One character: its length in bytes, 0 at the end; *code is U+FFFD where the bytes are no UTF-8.

@@ -34,6 +34,9 @@ void term_init(struct term *t, int fd);
 /* Columns now: the window's, COLUMNS, or 80. */
 size_t term_columns(const struct term *t);
 
+/* Rows now: the window's, LINES, or 24. */
+size_t term_rows(const struct term *t);
+
 /* Columns that a UTF-8 text takes; wide East Asian characters count two, combining ones none. */
 size_t text_columns(const char *s);
 /* Copy s, at most `columns` wide (an ellipsis marks a cut), control characters and broken UTF-8

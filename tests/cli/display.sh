@@ -28,24 +28,30 @@ while True:
     if not data:
         break
     raw += data
-    if interrupt and interrupt in raw and raw.endswith(b"\r"):
+    if interrupt and interrupt in raw and raw.endswith((b"\r", b"\n")):
         os.write(fd, b"\x03")
         interrupt = b""
 status = os.waitpid(pid, 0)[1]
-lines, line, at, longest = [], [], 0, 0
+lines, row, at, longest = [[]], 0, 0, 0
 for part in re.findall(r"\x1b\[[0-9;]*[A-Za-z]|[\s\S]", raw.decode("utf-8", "replace")):
+    line = lines[row]
     if part == "\r":
         at = 0
     elif part == "\n":
-        lines.append("".join(line).rstrip())
-        line, at = [], 0
+        row, at = row + 1, 0
+        lines[row:] = lines[row:] or [[]]
     elif part == "\x1b[K":
         del line[at:]
+    elif part == "\x1b[J":
+        del line[at:]
+        lines[row + 1:] = []
+    elif re.fullmatch(r"\x1b\[[0-9]+A", part):
+        row -= int(part[2:-1])
     elif not part.startswith("\x1b"):
         line[at:at + 1] = [part]
         at += 1
         longest = max(longest, len(line))
-lines.append("".join(line).rstrip())
+lines = ["".join(line).rstrip() for line in lines]
 open(tmp + "/raw", "wb").write(raw)
 open(tmp + "/screen", "w").write("\n".join(lines))
 open(tmp + "/longest", "w").write(str(longest))
@@ -131,6 +137,63 @@ exits 130
 check "is echoed over the line that moves, not behind it" grep -q "$(printf '\r')^C" "$tmp/raw"
 check "the line is left once" test "$(grep -c ' Model ' "$tmp/screen")" = 1
 prints '^  ✗ Model '
+
+# A study of two experiments, of which one fails, in two cycles.
+study="run -m ./model -e test -d builtin -n 3 --sweep test.fail_at=none,load_model --set test.request_s=0.2 --set test.load_s=0.5
+    --cycles 2 --order interleave --set study_execution.experiment_gap_seconds=0 --set study_execution.cycle_gap_seconds=1 --quick --skip-preflight"
+
+for columns in 40 80 120; do
+    say "a study in $columns columns"
+    show $columns $study
+    exits 1
+    prints '^  ✗ \[2/4\] '
+    check "each failure is told once" test "$(grep -c '^  ✗ \[[24]/4\]' "$tmp/out")" = 2
+    prints "^  4/4 done, 2 failed"
+    prints_not '⠋|⠙|⠹|⠸|⠼|⠴|⠦|⠧|⠇|⠏' "a spinner when all is done"
+    check "the run that runs was there" grep -q '⠹.* \[1/4\] ' "$tmp/raw"
+    check "its steps" grep -q 'Measuring' "$tmp/raw"
+    check "what it reads" grep -Eq ' [1-9][0-9]* tok/s' "$tmp/raw"
+    check "what comes next" grep -q '    .*\[3/4\] ' "$tmp/raw"
+    check "the pause" grep -q 'Pause .*1s left' "$tmp/raw"
+    check "the time left" grep -q ' ± .*s left' "$tmp/raw"
+    python3 - "$tmp/raw" $columns >"$tmp/err" <<'PY'
+import re, sys
+raw = open(sys.argv[1], encoding="utf-8").read()
+region = raw[:raw.index("4/4 done")]
+for line in re.split(r"[\r\n]", re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", region)):
+    if len(line) >= int(sys.argv[2]):
+        print(line)
+PY
+    quiet
+done
+
+say "Ctrl-C in a study"
+INTERRUPT=⠹ show 80 $study --set test.load_s=30
+exits 130
+check "says once what it does" test "$(grep -c 'Stopping when' "$tmp/out")" = 1
+check "and once how to go on" test "$(grep -c 'Go on with: llem run --resume-dir' "$tmp/out")" = 1
+prints '^  0/4 done · '
+
+say "a study on a dumb terminal"
+TERM=dumb show 80 $study
+check "no escape sequences" sh -c "! grep -q '$(printf '\033')' '$tmp/raw'"
+prints '^  \[1/4\] .* c1: ~.* J, [0-9]* tok/s \('
+prints '^  \[2/4\] .* c1: failed \(.*\): .*load_model'
+prints '^  Pause '
+
+say "a study without colour"
+NO_COLOR=1 show 80 $study
+check "no colour" sh -c "! grep -q '$(printf '\033')\[[0-9;]*m' '$tmp/raw'"
+
+say "a study with -q"
+show 80 $study -q
+check "no display" sh -c "! grep -q done '$tmp/raw'"
+
+say "a study's display is not standard output"
+run llem $study
+exits 1
+prints_not '\[1/4\]' "progress on standard output"
+complains '^  4/4 done, 2 failed'
 
 say "measure shares the terminal"
 show 80 measure --quick -- sh -c 'test -t 0 && read -t 5 x </dev/null; echo on a terminal; ps -o tpgid=,pgid= -p $$ | awk "{ print (\$1 == \$2) ? \"foreground\" : \"background\" }"'

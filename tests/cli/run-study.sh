@@ -11,8 +11,8 @@ run llem run $study --sweep task.random_seed=1,2 --cycles 2 --order interleave -
 exits 0
 prints '4 of 4 runs completed, 2 configurations in 2 cycles'
 complains '^study, 4 runs$'
-complains '^  \[1/4\] +001_c1_model-test_[0-9a-f]{8}  [0-9.]+ tok/s \([0-9.]+s\)$'
-complains '^  \[4/4\] +004_c2_model-test_'
+complains '^  \[1/4\] random_seed=1 c1: ~[0-9.]+ J, [0-9.]+ tok/s \([0-9.]+s\)$'
+complains '^  \[4/4\] random_seed=2 c2: '
 complains_not 'Warm-up|warning'
 complains '^Saved: ./results/study_'
 dir=$(echo results/study_*)
@@ -80,8 +80,7 @@ say "failures"
 run llem run $study --sweep test.fail_at=none,create --cycles 2 --order interleave
 exits 1
 prints '2 of 4 runs completed'
-complains '^  \[2/4\] +002_c1_model-test_[0-9a-f]{8}  failed \('
-complains "^      engine 'test': the engine failed"
+complains '^  \[2/4\] fail_at="create" c1: failed \([0-9.]+s\): engine .test.: the engine failed'
 complains '^llem: 2 of 4 runs completed, 2 failed$'
 complains '^Go on with: llem run --resume-dir ./results/study_'
 
