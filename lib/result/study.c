@@ -18,6 +18,8 @@
 #include "lib/result/stats.h"
 
 enum { NAMED = 5 }; /* directories that a sentence names */
+/* Beyond this the clock was set: it is also trimmed, a little at a time. */
+#define CLOCK_SET_S 1.0
 #define MAX_DOCUMENT ((size_t)1 << 30)
 
 /* clang-format off */
@@ -76,6 +78,12 @@ static double utc_s(const char *text)
     tm.tm_year -= 1900;
     tm.tm_mon--;
     return (double)timegm(&tm) + micros / 1e6;
+}
+
+/* From one time of the wall clock to another; NaN if that cannot be. */
+static double between_s(double first, double last)
+{
+    return last >= first ? last - first : (double)NAN;
 }
 
 /* ---- reading one run ---------------------------------------------------------------------- */
@@ -260,7 +268,7 @@ static void read_state(struct reader *r, struct llem__run *run, struct llem_aren
         run->message = kept(a, entry, "error_message", "");
         run->started_s = utc_s(llem_str_at(entry, "started_at", ""));
         run->finished_s = utc_s(llem_str_at(entry, "completed_at", ""));
-        run->elapsed_s = run->finished_s - run->started_s;
+        run->elapsed_s = between_s(run->started_s, run->finished_s);
         if (!r->s->original &&
             (strcmp(run->state, "completed") == 0 || strcmp(run->state, "running") == 0)) {
             run->state = "pending"; /* whatever it was, it is gone */
@@ -286,6 +294,7 @@ static void read_state(struct reader *r, struct llem__run *run, struct llem_aren
     run->started_s = utc_s(llem_str_at(status, "started_utc", ""));
     run->finished_s = utc_s(llem_str_at(status, "finished_utc", ""));
     run->elapsed_s = llem_real_at(status, "elapsed_s", (double)NAN);
+    run->clock_was_set = fabs(llem_real_at(status, "clock_set_s", 0)) > CLOCK_SET_S;
 }
 
 static struct llem_value *time_utc(struct llem_arena *a, double s)
@@ -525,7 +534,7 @@ static struct llem_value *missing_sentences(const struct llem__study *s)
 
 /* What went wrong, run by run, and what the energies of the others are worth. */
 static struct llem_value *summary_warnings(const struct llem__study *s, size_t completed,
-                                           size_t measured)
+                                           size_t measured, bool clock_was_set)
 {
     struct llem_value *list = llem_list(s->a);
 
@@ -556,6 +565,11 @@ static struct llem_value *summary_warnings(const struct llem__study *s, size_t c
                                  "estimates and nulls are in no sum, mean or ratio of measured "
                                  "energies.",
                                  completed - measured, completed));
+    if (clock_was_set)
+        llem_append(s->a, list,
+                    llem_string(s->a, "The machine's clock was set while the study ran, or it "
+                                      "slept: how long the whole took is not known, and the times "
+                                      "of runs cannot be put in order."));
     if (!s->manifest)
         llem_append(s->a, list, llem_string(s->a, "manifest.json is missing or cannot be read."));
     return list;
@@ -616,6 +630,7 @@ static struct llem_value *summary(const struct llem__study *s, struct llem_value
     struct llem_value *v = llem_map(a), *energy;
     double first = (double)NAN, last = (double)NAN, running = 0, sum;
     size_t n[LLEM_COUNT(counts)] = { 0 }, measured;
+    bool timed = false, was_set = false;
 
     energy = energy_sum(s, &sum, &measured);
     llem_set(a, quantities, "summary.total_energy_j", energy);
@@ -630,18 +645,20 @@ static struct llem_value *summary(const struct llem__study *s, struct llem_value
             n[k] += strcmp(counts[k], count) == 0;
         first = fmin(first, run->started_s); /* which pass NaN over */
         last = fmax(last, run->finished_s);
-        if (run->elapsed_s >= 0)
-            running += run->elapsed_s;
+        running += isnan(run->elapsed_s) ? 0 : run->elapsed_s;
+        timed = timed || !isnan(run->elapsed_s);
+        was_set = was_set || run->clock_was_set;
     }
     llem_set(a, v, "total_experiments", llem_int(a, (int64_t)s->n_runs));
     for (size_t k = 0; k < LLEM_COUNT(counts); k++)
         llem_set(a, v, counts[k], llem_int(a, (int64_t)n[k]));
-    llem_set(a, v, "total_wall_time_s", llem_real(a, last >= first ? last - first : (double)NAN));
-    llem_set(a, v, "total_run_time_s", llem_real(a, last >= first ? running : (double)NAN));
+    llem_set(a, v, "total_wall_time_s",
+             llem_real(a, was_set ? (double)NAN : between_s(first, last)));
+    llem_set(a, v, "total_run_time_s", llem_real(a, timed ? running : (double)NAN));
     llem_set(a, v, "total_energy_j", llem_real(a, sum));
     llem_set(a, v, "runs_with_energy", llem_int(a, (int64_t)measured));
     llem_set(a, v, "unique_configurations", llem_int(a, (int64_t)s->n_configurations));
-    llem_set(a, v, "warnings", summary_warnings(s, n[0], measured));
+    llem_set(a, v, "warnings", summary_warnings(s, n[0], measured, was_set));
     llem_set(a, v, "missing", missing_sentences(s));
     return v;
 }

@@ -40,6 +40,7 @@ struct llem__run {
     const char *state, *reason, *message;
     double started_s, finished_s; /* wall clock; NaN */
     double elapsed_s;             /* by the clock that nobody sets; NaN */
+    bool clock_was_set;           /* while it ran, or before it in its study */
     bool completed;
     const char *quality, *source, *scope, *hardware, *prompts;               /* of the result; "" */
     double v[LLEM__MEASURES], u_stat[LLEM__MEASURES], u_sys[LLEM__MEASURES]; /* NaN */

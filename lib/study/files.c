@@ -232,6 +232,8 @@ void llem_outcome_end(struct llem_outcome *o, const struct llem_clock *clock)
 {
     o->finished_ns = clock->wall_ns(clock->self);
     o->elapsed_s = (double)(llem_now_ns(clock) - o->begun_ns) / (double)LLEM_NS_PER_S;
+    o->clock_set_s =
+        (double)(o->finished_ns - o->started_ns) / (double)LLEM_NS_PER_S - o->elapsed_s;
 }
 
 llem_errcode llem_status_write(const char *dir, const struct llem_outcome *o, llem_error *err)
@@ -257,6 +259,8 @@ llem_errcode llem_status_write(const char *dir, const struct llem_outcome *o, ll
     llem_set(&a, v, "finished_utc", utc(&a, o->finished_ns));
     llem_set(&a, v, "elapsed_s",
              isfinite(o->elapsed_s) ? llem_real(&a, o->elapsed_s) : llem_null(&a));
+    llem_set(&a, v, "clock_set_s",
+             isfinite(o->clock_set_s) ? llem_real(&a, o->clock_set_s) : llem_null(&a));
     llem_set(&a, v, "log_tail", safe_text(&a, o->log_tail, o->log_tail_len));
     rc = save_in(&a, dir, "status.json", v, err);
     llem_arena_done(&a);

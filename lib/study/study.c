@@ -529,7 +529,7 @@ static void adopt(struct llem_study *s, size_t i)
         remove_leftovers(dir);
         o.started_ns = wall_of(llem_str_at(claim, "started_utc", NULL));
         o.finished_ns = s->started_ns;
-        o.elapsed_s = NAN;
+        o.elapsed_s = o.clock_set_s = NAN;
         llem_status_write(dir, &o, NULL);
     }
     llem_arena_done(&a);
@@ -859,6 +859,7 @@ llem_errcode llem_study_open(struct llem_study *s, llem_ctx *ctx, const struct l
     s->skip_preflight = opts->skip_preflight ||
                         llem_bool_at(plan->sweep->study, "study_execution.skip_preflight", false);
     s->started_ns = ctx->clock->wall_ns(ctx->clock->self);
+    s->begun_ns = llem_now_ns(ctx->clock);
     llem_format_utc(text, s->started_ns);
     s->started = llem_arena_strdup(&s->arena, text);
     s->runs = llem_arena_calloc(&s->arena, plan->n_runs + 1, sizeof(*s->runs));
@@ -1162,8 +1163,14 @@ llem_errcode llem_study_finish(struct llem_study *s, size_t i, const char *dir,
                                llem_error *err)
 {
     struct llem_run *run = &s->runs[i];
-    llem_errcode rc = llem_status_write(dir, o, err), rc2;
+    struct llem_outcome told = *o;
+    llem_errcode rc, rc2;
 
+    /* Since the study was begun, so that pauses count too. */
+    told.clock_set_s = (double)(o->finished_ns - s->started_ns - (o->begun_ns - s->begun_ns)) /
+                           (double)LLEM_NS_PER_S -
+                       o->elapsed_s;
+    rc = llem_status_write(dir, &told, err);
     run->state = o->state;
     run->started_ns = o->started_ns;
     run->finished_ns = o->finished_ns;

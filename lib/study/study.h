@@ -90,6 +90,7 @@ struct llem_outcome {
     int64_t started_ns, finished_ns; /* wall clock, which may be set meanwhile */
     int64_t begun_ns;                /* monotonic */
     double elapsed_s;                /* by that */
+    double clock_set_s;              /* how far the wall clock was set meanwhile; NaN = not known */
     const char *log_tail;            /* borrowed; NULL = none */
     size_t log_tail_len;
 };
@@ -132,6 +133,7 @@ struct llem_study {
     struct llem_run *runs; /* plan->n_runs, in the plan's order */
     const char *status, *started;
     int64_t started_ns, finished_ns;       /* wall clock, of this process's part of it */
+    int64_t begun_ns;                      /* monotonic, of started_ns */
     int64_t manifest_ns, manifest_cost_ns; /* when it was last written, and how long that took */
     bool skip_preflight;
     int lock_fd;

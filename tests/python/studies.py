@@ -82,6 +82,7 @@ def status(state: str = "completed", started: int = 0, message: str | None = Non
         "started_utc": f"{at}.000000Z",
         "finished_utc": f"{at}.500000Z",
         "elapsed_s": 0.5,
+        "clock_set_s": 0.0,
         "log_tail": "",
     }
 

@@ -549,6 +549,7 @@ static void a_clock_that_is_set_back_changes_nothing(void **state)
     int64_t wall_ns = llem_system_clock.wall_ns(llem_system_clock.self);
     struct llem_clock clock = llem_system_clock;
     struct ran ran;
+    const struct llem_value *warnings;
     struct llem_value *v;
     char dir[512];
 
@@ -564,6 +565,13 @@ static void a_clock_that_is_set_back_changes_nothing(void **state)
     v = document(f, dir, "manifest.json");
     for (size_t i = 0; i < 3; i++)
         assert_true(llem_real_at(llem_get(v, "experiments")->items[i], "elapsed_seconds", -1) > 0);
+    v = document(f, dir, "study_result.json");
+    for (size_t i = 0; i < 3; i++)
+        assert_true(llem_real_at(llem_get(v, "runs")->items[i], "elapsed_s", -1) > 0);
+    assert_true(llem_real_at(v, "summary.total_run_time_s", -1) > 0);
+    assert_true(llem_is_null(llem_at(v, "summary.total_wall_time_s")));
+    warnings = llem_at(v, "summary.warnings");
+    assert_non_null(strstr(warnings->items[warnings->count - 1]->s, "clock was set"));
     f->ctx->clock = &llem_system_clock;
     llem_plan_free(p);
 }
