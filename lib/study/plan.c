@@ -513,9 +513,10 @@ llem_errcode llem_plan_resume(llem_plan **out, llem_ctx *ctx, const char *dir, c
         }
     }
     source = llem_get(plan, "source");
-    if (rc == LLEM_OK && !source)
-        rc = llem_fail(err, LLEM_ESTUDY, "'%s/plan.json' does not say what it was made of", dir);
     settings = settings_of(llem_get(source, "settings"), &a, &count);
+    if (rc == LLEM_OK && !count && llem_is_null(llem_get(source, "path")) &&
+        llem_is_null(llem_get(source, "text")))
+        rc = llem_fail(err, LLEM_ESTUDY, "'%s/plan.json' does not say what it was made of", dir);
     if (rc == LLEM_OK && a.oom)
         rc = llem_fail(err, LLEM_ENOMEM, "out of memory for a plan");
     if (err && rc < 0)
