@@ -162,12 +162,14 @@ struct llem_value *llem_claim(struct llem_arena *a, const char *mark, int64_t wa
 {
     struct llem_value *v = llem_map(a);
     const char *machine = first_line(a, "/etc/machine-id"), *job = getenv("SLURM_JOB_ID");
-    char hex[65];
+    char hex[65], space[64];
+    ssize_t n = readlink("/proc/self/ns/pid", space, sizeof(space));
 
     /* A hash tells machines apart without telling which they are. */
     llem_sha256_of(machine ? machine : "", machine ? strlen(machine) : 0, hex);
     llem_set(a, v, "host", machine ? llem_stringn(a, hex, 16) : llem_null(a));
     llem_set(a, v, "boot_id", llem_string(a, first_line(a, "/proc/sys/kernel/random/boot_id")));
+    llem_set(a, v, "pid_namespace", n > 0 ? llem_stringn(a, space, (size_t)n) : llem_null(a));
     llem_set(a, v, "pid", llem_int(a, getpid()));
     llem_set(a, v, "start_ticks", llem_int(a, llem_process_start_ticks(getpid())));
     llem_set(a, v, "started_utc", utc(a, wall_ns));

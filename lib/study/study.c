@@ -147,13 +147,13 @@ static struct llem_value *manifest_of(const struct llem_study *s, struct llem_ar
 {
     static const struct {
         const char *key;
-        enum llem_state states[2]; /* the same twice: one */
+        enum llem_state state, too; /* SKIPPED is never a second one */
     } counters[] = {
-        { "completed", { LLEM_STATE_COMPLETED, LLEM_STATE_COMPLETED } },
-        { "failed", { LLEM_STATE_FAILED, LLEM_STATE_TIMEOUT } },
-        { "pending", { LLEM_STATE_PENDING, LLEM_STATE_RUNNING } },
-        { "skipped", { LLEM_STATE_SKIPPED, LLEM_STATE_SKIPPED } },
-        { "interrupted", { LLEM_STATE_INTERRUPTED, LLEM_STATE_INTERRUPTED } },
+        { "completed", LLEM_STATE_COMPLETED, LLEM_STATE_SKIPPED },
+        { "failed", LLEM_STATE_FAILED, LLEM_STATE_TIMEOUT },
+        { "pending", LLEM_STATE_PENDING, LLEM_STATE_RUNNING },
+        { "skipped", LLEM_STATE_SKIPPED, LLEM_STATE_SKIPPED },
+        { "interrupted", LLEM_STATE_INTERRUPTED, LLEM_STATE_SKIPPED },
     };
     struct llem_value *m = llem_map(a), *list = llem_list(a);
     const char *name = llem_str_at(s->plan->sweep->output, "study_name", "unnamed-study");
@@ -166,12 +166,13 @@ static struct llem_value *manifest_of(const struct llem_study *s, struct llem_ar
     llem_set(a, m, "completed_at", utc(a, s->finished_ns));
     llem_set(a, m, "status", llem_string(a, s->status));
     llem_set(a, m, "total_experiments", llem_int(a, (int64_t)s->plan->n_runs));
-    for (size_t k = 0; k < LLEM_COUNT(counters); k++)
-        llem_set(a, m, counters[k].key,
-                 llem_int(a, (int64_t)(llem_study_count(s, counters[k].states[0]) +
-                                       (counters[k].states[0] == counters[k].states[1]
-                                            ? 0
-                                            : llem_study_count(s, counters[k].states[1])))));
+    for (size_t k = 0; k < LLEM_COUNT(counters); k++) {
+        size_t n = llem_study_count(s, counters[k].state);
+
+        if (counters[k].too != LLEM_STATE_SKIPPED)
+            n += llem_study_count(s, counters[k].too);
+        llem_set(a, m, counters[k].key, llem_int(a, (int64_t)n));
+    }
     for (size_t i = 0; i < s->plan->n_runs && !a->oom; i++)
         llem_append(a, list, entry_of(s, i, a));
     llem_set(a, m, "experiments", list);
@@ -194,6 +195,7 @@ static llem_errcode manifest_save(struct llem_study *s, bool now, llem_error *er
     const struct llem_clock *clock = s->ctx->clock;
     int64_t begin = llem_now_ns(clock), apart = MANIFEST_SHARE * s->manifest_cost_ns;
     struct llem_arena a = LLEM_ARENA_INIT;
+    const struct llem_value *m;
     char *path;
     llem_errcode rc;
 
@@ -202,8 +204,7 @@ static llem_errcode manifest_save(struct llem_study *s, bool now, llem_error *er
     if (!now && s->manifest_ns && begin - s->manifest_ns < apart)
         return LLEM_OK;
     path = llem_path_join(&a, s->dir, "manifest.json");
-    struct llem_value *m = manifest_of(s, &a);
-
+    m = manifest_of(s, &a);
     rc = a.oom
              ? llem_fail(err, LLEM_ENOMEM, "cannot write '%s/manifest.json': out of memory", s->dir)
              : llem_json_save(path, m, err);
@@ -218,27 +219,34 @@ static llem_errcode manifest_save(struct llem_study *s, bool now, llem_error *er
 /* Who has claimed a run, as far as it can be told. */
 enum owner { NOBODY, DEAD, ALIVE, UNKNOWN };
 
-static enum owner owner_of(const struct llem_value *claim)
+static bool is_same(const struct llem_value *a, const struct llem_value *b, const char *key)
+{
+    const char *text = llem_str_at(a, key, NULL);
+
+    return text && strcmp(text, llem_str_at(b, key, "")) == 0;
+}
+
+/* A boot id is of one start of one machine; within it numbers of processes are those of a
+ * namespace. From another one only the lock tells that the runner of the study is dead. */
+static enum owner owner_of(const struct llem_study *s, const struct llem_value *claim)
 {
     struct llem_arena a = LLEM_ARENA_INIT;
     const struct llem_value *own;
-    const char *pid_ns;
     int64_t pid = llem_int_at(claim, "pid", 0);
     enum owner owner = UNKNOWN;
 
     if (!claim || pid <= 0)
         return NOBODY;
     own = llem_claim(&a, "", 0);
-    pid_ns = llem_str_at(own, "host", NULL);
-    if (pid_ns && strcmp(pid_ns, llem_str_at(claim, "host", "")) == 0) {
-        const char *boot = llem_str_at(own, "boot_id", "");
-
-        if (strcmp(boot, llem_str_at(claim, "boot_id", "")) != 0)
-            owner = DEAD; /* of an earlier start of this machine */
+    if (is_same(own, claim, "boot_id")) {
+        if (!is_same(own, claim, "pid_namespace"))
+            owner = s->is_locked ? DEAD : UNKNOWN;
         else
             owner = llem_process_start_ticks((pid_t)pid) == llem_int_at(claim, "start_ticks", -1)
                         ? ALIVE
                         : DEAD;
+    } else if (is_same(own, claim, "host")) {
+        owner = DEAD; /* of an earlier start of this machine */
     }
     llem_arena_done(&a);
     return owner;
@@ -319,22 +327,29 @@ static struct known *known_runs(const struct llem_value *plan, struct llem_arena
     return known;
 }
 
+static int compare_hashes(const void *x, const void *y)
+{
+    return strcmp(*(const char *const *)x, *(const char *const *)y);
+}
+
 /* Labels of the experiments of one side that the other does not have, "a, b and 3 more". */
-static void list_missing(struct llem_buf *b, const struct llem_value *from,
+static void list_missing(struct llem_buf *b, struct llem_arena *a, const struct llem_value *from,
                          const struct llem_value *in)
 {
+    const char **known = llem_arena_calloc(a, in->count + 1, sizeof(*known));
     size_t missing = 0;
-    const char *label;
 
-    for (size_t i = 0; i < from->count; i++) {
+    for (size_t i = 0; known && i < in->count; i++)
+        known[i] = llem_str_at(in->items[i], "measurement_config_hash", "");
+    if (known)
+        qsort(known, in->count, sizeof(*known), compare_hashes);
+    for (size_t i = 0; known && i < from->count; i++) {
         const char *hash = llem_str_at(from->items[i], "measurement_config_hash", "");
-        bool found = !llem_is_null(llem_get(from->items[i], "same_as"));
+        const char *label = llem_str_at(from->items[i], "differs_by", "");
 
-        for (size_t k = 0; !found && k < in->count; k++)
-            found = strcmp(hash, llem_str_at(in->items[k], "measurement_config_hash", "")) == 0;
-        if (found || ++missing > LISTED)
+        if (!llem_is_null(llem_get(from->items[i], "same_as")) ||
+            bsearch(&hash, known, in->count, sizeof(*known), compare_hashes) || ++missing > LISTED)
             continue;
-        label = llem_str_at(from->items[i], "differs_by", "");
         llem_buf_addf(b, "%s%s (%.8s)", missing == 1 ? " " : ", ",
                       *label ? label : llem_str_at(from->items[i], "model", "?"), hash);
     }
@@ -354,9 +369,9 @@ static llem_errcode drifted(const struct llem_study *s, const struct llem_value 
     struct llem_value *nothing = llem_list(&a);
 
     llem_buf_adds(&b, "\nno longer there:");
-    list_missing(&b, before ? before : nothing, llem_get(now, "experiments"));
+    list_missing(&b, &a, before ? before : nothing, llem_get(now, "experiments"));
     llem_buf_adds(&b, "\nnew:");
-    list_missing(&b, llem_get(now, "experiments"), before ? before : nothing);
+    list_missing(&b, &a, llem_get(now, "experiments"), before ? before : nothing);
     llem_fail(err, LLEM_ESTUDY,
               "the study is another one than that in '%s': its design was %s and is %s%s", s->dir,
               llem_str_at(old, "study_design_hash", "?"), s->plan->design_hash, b.data);
@@ -520,7 +535,7 @@ static void adopt(struct llem_study *s, size_t i)
     const char *dir = run_path(s, i, NULL, &a);
     const struct llem_value *claim = dir ? load_in(&a, dir, "claim.json", NULL) : NULL;
     const char *mark = llem_str_at(claim, "run_mark", "");
-    enum owner owner = owner_of(claim);
+    enum owner owner = owner_of(s, claim);
     struct llem_outcome o = { .state = LLEM_STATE_COMPLETED, .wstatus = -1 };
 
     if (dir && owner != ALIVE && owner != UNKNOWN) {
@@ -589,7 +604,8 @@ static llem_errcode lock_study(struct llem_study *s, llem_error *err)
         return llem_fail(err, LLEM_ESTUDY, "cannot open the study '%s': %m", s->dir);
     /* Whoever looks for a study to go on with holds each for a moment. */
     for (int i = 0; i < LOCK_TRIES; i++) {
-        if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        s->is_locked = flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0;
+        if (s->is_locked || errno != EWOULDBLOCK)
             return LLEM_OK;
         usleep(LOCK_WAIT_US);
     }
@@ -1088,7 +1104,7 @@ static llem_errcode take_over(const struct llem_study *s, size_t i, llem_error *
     const char *mark = llem_str_at(claim, "run_mark", "");
     llem_errcode rc = LLEM_OK;
 
-    switch (run_has(s, i, "status.json") ? DEAD : owner_of(claim)) {
+    switch (run_has(s, i, "status.json") ? DEAD : owner_of(s, claim)) {
     case NOBODY:
     case DEAD:
         if (strlen(mark) == 32)

@@ -136,6 +136,7 @@ struct llem_study {
     int64_t begun_ns;                      /* monotonic, of started_ns */
     int64_t manifest_ns, manifest_cost_ns; /* when it was last written, and how long that took */
     bool skip_preflight;
+    bool is_locked; /* false where the file system knows no locks */
     int lock_fd;
 };
 

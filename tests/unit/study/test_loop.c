@@ -522,6 +522,16 @@ static void a_claim_holds_until_its_owner_is_provably_dead(void **state)
     rewrite_claim(f, dir, "start_ticks", llem_int(&f->a, 1)); /* of a process that is gone */
     run_it(f, &ran, p, &opts, 0, NULL);
     assert_string_equal(ran.starts, "2c1 ");
+    /* a container that is gone: the lock is free */
+    rewrite_claim(f, dir, "pid", llem_int(&f->a, getpid()));
+    rewrite_claim(f, dir, "pid_namespace", llem_string(&f->a, "pid:[1]"));
+    run_it(f, &ran, p, &opts, 0, NULL);
+    assert_string_equal(ran.starts, "2c1 ");
+    /* an earlier start of this machine */
+    rewrite_claim(f, dir, "boot_id", llem_string(&f->a, "0"));
+    run_it(f, &ran, p, &opts, 0, NULL);
+    assert_string_equal(ran.starts, "2c1 ");
+    rewrite_claim(f, dir, "boot_id", llem_string(&f->a, "0"));
     rewrite_claim(f, dir, "host", llem_string(&f->a, "0123456789abcdef"));
     run_it(f, &ran, p, &opts, 0, NULL);
     assert_string_equal(ran.starts, "");
