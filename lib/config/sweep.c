@@ -825,15 +825,6 @@ static void axes_above(struct reading *r, struct llem_value *axes, struct llem_v
         llem_set(r->a, flags, "engine", engines);
 }
 
-/* Is it a study, rather than a single experiment's file? */
-static bool is_study(const struct reading *r, const struct llem_value *root)
-{
-    for (size_t i = 0; study_keys[i]; i++)
-        if (llem_get(root, study_keys[i]))
-            return true;
-    return r->above->count || r->s->count > 1;
-}
-
 static void expand(struct reading *r)
 {
     bool declares = r->sweep->count || !r->experiments->count;
@@ -882,6 +873,98 @@ static struct llem_value *settings_list(struct llem_arena *a, const llem_setting
     return list;
 }
 
+/* Is it a study, as far as that can be seen before it is read? What cannot be read is none. */
+static bool looks_like_study(const struct llem_config_source *source, const llem_setting *settings,
+                             size_t count)
+{
+    struct llem_arena a = LLEM_ARENA_INIT;
+    struct llem_value *root = NULL;
+    const struct llem_value *engine;
+    bool is = false;
+
+    for (size_t i = 0; i < count; i++)
+        is = is || settings[i].axis;
+    if (!is && source->path) {
+        if (source->text)
+            llem_yaml_parse(&a, &root, source->text, source->len, source->path, NULL);
+        else
+            llem_yaml_load(&a, &root, source->path, NULL);
+        engine = llem_get(root, "engine");
+        is = engine && engine->kind == LLEM_LIST;
+        for (size_t i = 0; study_keys[i]; i++)
+            is = is || llem_get(root, study_keys[i]);
+    }
+    llem_arena_done(&a);
+    return is;
+}
+
+/* Is it a setting of the study itself? */
+static bool is_of_study(const llem_setting *setting)
+{
+    size_t len = strcspn(setting->path, ".");
+
+    for (const struct llem_row *row = llem_study_rows; row->path; row++)
+        if (strncmp(row->path, setting->path, len) == 0 && row->path[len] == '\0')
+            return true;
+    return false;
+}
+
+/* A single experiment is read as one; what is said of its study comes from outside. */
+static llem_errcode load_single(struct llem_sweep **out, llem_ctx *ctx,
+                                const struct llem_schema *schema,
+                                const struct llem_config_source *source,
+                                const llem_setting *settings, size_t count, llem_error *err)
+{
+    llem_setting *own = calloc(2 * count + 1, sizeof(*own)), *of_study = own ? own + count : NULL;
+    struct reading r = { 0 };
+    struct llem_config *config = NULL;
+    struct llem_sweep *s = NULL;
+    struct llem_value *flags;
+    size_t n = 0, n_study = 0;
+    llem_errcode rc;
+
+    if (!own)
+        return llem_fail(err, LLEM_ENOMEM, "out of memory for a study");
+    for (size_t i = 0; i < count; i++) {
+        if (!is_of_study(&settings[i]))
+            own[n++] = settings[i];
+        else if (!settings[i].weak) /* those are of studies alone */
+            of_study[n_study++] = settings[i];
+    }
+    rc = llem_config_load_with(&config, ctx, schema, source, own, n, err);
+    if (rc == LLEM_OK)
+        rc = llem_sweep_of_config(&s, ctx, config, false, err);
+    if (rc < 0)
+        goto done;
+    r.s = s;
+    r.a = r.check.a = r.diags.a = &s->arena;
+    r.check.diags = &r.diags;
+    r.check.ctx = ctx;
+    r.check.schema = schema;
+    s->text = source->text ? llem_arena_strndup(r.a, source->text, source->len) : NULL;
+    s->settings = settings_list(r.a, settings, count);
+    flags = llem__settings_layer(&r.check, of_study, n_study, LLEM__STRONG);
+    if (!r.a->oom) {
+        (void)llem__mark_sections(flags);
+        llem_schema_free(s->study_schema);
+        s->study_schema = NULL;
+        study_settings(&r, llem_map(r.a), llem_map(r.a), flags);
+    }
+    rc = llem__diags_error(&r.diags, err);
+    if (rc < 0)
+        llem__keep_errors(ctx, &r.diags);
+    if (s->arena.oom)
+        rc = llem_fail(err, LLEM_ENOMEM, "out of memory for a study");
+done:
+    llem_config_free(config);
+    free(own);
+    if (rc < 0 && s)
+        llem_sweep_free(s);
+    else if (rc == LLEM_OK)
+        *out = s;
+    return rc;
+}
+
 llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,
                              const struct llem_schema *schema,
                              const struct llem_config_source *source, const llem_setting *settings,
@@ -889,12 +972,15 @@ llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,
 {
     const char *path = source->path;
     struct reading r = { 0 };
-    struct llem_sweep *s = calloc(1, sizeof(*s));
+    struct llem_sweep *s;
     struct llem_value *root, *environment, *flags, *weak, *flags_of_study, *weak_of_study;
     llem_errcode rc;
     char *cwd = NULL;
 
+    if (!looks_like_study(source, settings, count))
+        return load_single(out, ctx, schema, source, settings, count, err);
     llem__keep_errors(ctx, NULL);
+    s = calloc(1, sizeof(*s));
     if (!s)
         return llem_fail(err, LLEM_ENOMEM, "out of memory for a study");
     r.s = s;
@@ -950,8 +1036,8 @@ llem_errcode llem_sweep_load(struct llem_sweep **out, llem_ctx *ctx,
         llem__complete(schema, r.a, "", llem_merge(r.a, llem_merge(r.a, r.user, r.shared), r.upper),
                        LLEM_ROW_STUDY);
     expand(&r);
-    s->is_study = is_study(&r, root);
-    study_settings(&r, root, s->is_study ? weak_of_study : llem_map(r.a), flags_of_study);
+    s->is_study = true;
+    study_settings(&r, root, weak_of_study, flags_of_study);
     s->blocks = r.blocks;
     s->n_blocks = r.n_blocks;
 
