@@ -407,7 +407,7 @@ class StudyResult(StudyFields):
     def to_arrow(self) -> pyarrow.Table:
         """A row a run, in running order: the settings that differ first, then state and figures.
 
-        The columns are those of `llem show --format=parquet`, null where there is no value.
+        The columns are those of `llem show --format=parquet DIR`, null where there is no value.
 
         Raises:
             ImportError: pyarrow is not installed.

@@ -45,6 +45,7 @@ while read -r line; do
     *" --for") line="$line 30" ;; # the option's name only
     "llem fetch --format=json" | "llem plan --format=json") line="$line CONFIG" ;;
     "llem migrate FILE") line="llem migrate old.yaml" ;;
+    "llem show --format=parquet DIR") line="llem show --format=parquet -o table.parquet $(dirname "$(ls results/*/equivalence_groups.json | tail -1)")" ;;
     *" STUDY"*) line=$(echo "$line" | sed s/STUDY/study.yaml/) ;;
     *"| jq"*) command -v jq >/dev/null || { skip "exits with 0" "jq is not here"; continue; } ;;
     esac
