@@ -188,7 +188,7 @@ static bool add_setting(struct parse *p, const struct opt *o, const char *as, co
         .origin = o->path ? keep(p, as, strlen(as)) : "--set",
         .literal = !!(o->flags & OPT_LITERAL),
     };
-    if (!path || !settings_add(slot, setting))
+    if (!path || !setting.origin || !settings_add(slot, setting))
         return out_of_memory(p);
     for (size_t i = 0; i < slot->count; i++)
         same += slot->items[i].path == o->path;

@@ -147,6 +147,37 @@ resumes 3
 check "no result was touched" sh -c "sed 's/^[0-9]* //' kept | xargs stat -c '%i %n' | cmp - kept"
 clean
 
+say "which study --resume goes on with"
+older=$dir
+cp -r "$older" results/study_old
+cp -r "$older" results/study_new
+cp -r "$older" results/study_none
+mkdir results/study_empty
+for name in old new none; do
+    rm -rf results/study_$name/003_* results/study_$name/study_result.json
+    sed -i 's/"status": "completed",$/"status": "interrupted",/' results/study_$name/manifest.json
+done
+sed -i 's/"created_utc": "2/"created_utc": "1/' results/study_old/plan.json
+sed -i 's/"created_utc": "2/"created_utc": "3/' results/study_new/plan.json
+sed -i 's/"created_utc": "2/"created_utc": "4/; s/"runs"/"runs/' results/study_none/plan.json
+run llem run --resume -q
+exits 0
+check "the newest that is unfinished and can be read" test "$(cat "$tmp/out")" = ./results/study_new
+check "its missing run was run" test -e "$(echo results/study_new/003_*/result.json)"
+run llem run --resume -q
+check "then the one before" test "$(cat "$tmp/out")" = ./results/study_old
+run llem run --resume -q
+exits 1
+complains "there is no unfinished study"
+
+say "two engines in one environment of packages"
+rm -rf results
+run env LLEM_PYTHON=/usr/bin/python3 llem run -m gpt2 -e transformers -e vllm -d builtin
+exits 1
+complains 'engines transformers and vllm, which would both run with the packages of .*; each needs an environment of its own$'
+complains '^hint: .*runners: .*--skip-preflight'
+check "nothing was made" test ! -e results
+
 say "two runners on one study"
 begin 001 --set test.load_s=2
 run llem run --resume-dir "$dir" -q
@@ -232,6 +263,29 @@ for how in "INT 130" "TERM 143" "HUP 129"; do
     complains '^Go on with: llem run --resume-dir '
     json_is "$(echo "$dir"/002_*/status.json)" "(d['state'], d['reason'])" "('interrupted', 'canceled')"
 done
+
+say "its terminal is closed"
+rm -rf results
+command="llem run study.yaml in a terminal"
+python3 - >"$tmp/out" 2>"$tmp/err" <<'END'
+import glob, os, pty, select, sys, time
+
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp("llem", ["llem", "run", "study.yaml", "--set", "test.load_s=60"])
+deadline = time.monotonic() + 30
+while not glob.glob("results/study_*/001_*/worker.log") and time.monotonic() < deadline:
+    if select.select([terminal], [], [], 0.05)[0]:
+        os.read(terminal, 65536)
+os.close(terminal)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+END
+status=$?
+dir=$(echo results/study_*)
+exits 129
+json_is "$dir/manifest.json" "(d['status'], d['interrupted'])" "('interrupted', 1)"
+check "with its result" test -e "$dir/study_result.json"
+clean
 
 say "a second SIGINT ends it at once"
 begin 001 --progress=json --set test.hang_at=load_model
