@@ -166,7 +166,7 @@ static size_t files(char *name, size_t size)
 static void a_study_measures_idle_once_and_its_runs_say_where_it_is_from(void **state)
 {
     struct one first = again(), second = again();
-    char name[256];
+    char name[512];
 
     is_measured(&first, 30);
     is_reused(&second, "validated");
@@ -269,7 +269,7 @@ static void one_older_than_its_time_is_measured_anew(void **state)
 static void fresh_reads_and_keeps_nothing(void **state)
 {
     struct one o = { .strategy = "fresh" };
-    char name[256];
+    char name[512];
 
     for (int i = 0; i < 2; i++) {
         run_one(&o);
@@ -281,7 +281,7 @@ static void fresh_reads_and_keeps_nothing(void **state)
 static void a_run_that_is_alone_keeps_nothing(void **state)
 {
     struct one o = { .no_place = true };
-    char name[256];
+    char name[512];
 
     run_one(&o);
     is_measured(&o, 30);
@@ -297,7 +297,7 @@ static void other_conditions_have_an_idle_of_their_own(void **state)
         { .limit_w = 500 }, { .runner = "docker:image" }, { .duration_s = 60 }, { .quick = true }
     };
     const double seconds[] = { 30, 30, 60, 2 };
-    char name[256];
+    char name[512];
 
     run_one(&base);
     for (size_t i = 0; i < LLEM_COUNT(others); i++) {
@@ -331,7 +331,7 @@ static void a_file_that_is_no_such_thing_is_a_warning(void **state)
     for (size_t i = 0; i < LLEM_COUNT(faults); i++) {
         struct llem_buf b = LLEM_BUF_INIT(1 << 20), out = LLEM_BUF_INIT(1 << 20);
         struct one o;
-        char name[256], *at;
+        char name[512], *at;
 
         end(NULL);
         begin(NULL);
@@ -364,7 +364,7 @@ static void a_file_that_is_no_such_thing_is_a_warning(void **state)
 static void every_truncation_is_measured_anew(void **state)
 {
     struct llem_buf b = LLEM_BUF_INIT(1 << 20);
-    char name[256];
+    char name[512];
 
     again();
     assert_int_equal(files(name, sizeof(name)), 1);
@@ -392,7 +392,7 @@ static void a_place_that_cannot_be_written_costs_nothing_else(void **state)
 static void a_run_that_is_stopped_keeps_nothing(void **state)
 {
     struct one o = { .cancel = true };
-    char name[256];
+    char name[512];
 
     assert_int_equal(run_one(&o), LLEM_ECANCELED);
     assert_int_equal(files(name, sizeof(name)), 0);

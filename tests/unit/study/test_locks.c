@@ -180,7 +180,7 @@ static const char *boards_of_plan(struct fixture *f, const char *yaml)
 {
     const struct llem_schema *schema;
     struct llem_sweep *sweep;
-    struct llem_plan *p;
+    struct llem_plan *p = NULL;
     const char *const *uuids;
     size_t n;
 
