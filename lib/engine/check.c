@@ -109,16 +109,14 @@ static size_t length(const struct llem_value *list)
 static llem_errcode notified(void *user, const char *method, const struct llem_value *p,
                              llem_error *err)
 {
-    static const char *const known[] = { "progress", "steps", "log" };
     const struct llem_value *times = llem_get(p, "token_ns"), *out = llem_get(p, "output_ids");
     struct check *c = user;
 
-    for (size_t i = 0; i < LLEM_COUNT(known); i++)
-        if (strcmp(known[i], method) == 0)
-            return LLEM_OK;
-    if (strcmp(method, "request") != 0)
+    if (!llem_worker_may_notify(method))
         return llem_fail(err, LLEM_EPLUGIN, "sent the notification '%s', which does not exist",
                          method);
+    if (strcmp(method, "request") != 0)
+        return LLEM_OK;
     if (c->n_receipts < MAX_RECEIPTS)
         c->receipts[c->n_receipts++] = (struct receipt){
             .pass = llem_int_at(p, "pass", c->pass.id),

@@ -493,22 +493,31 @@ static llem_errcode take_observation(struct worker *w, const struct llem_value *
     return LLEM_OK;
 }
 
+static const struct {
+    const char *method;
+    llem_errcode (*take)(struct worker *w, const struct llem_value *p, llem_error *err);
+} notifications[] = {
+    { "request", take_request },         { "steps", take_steps },
+    { "progress", take_progress },       { "log", take_log },
+    { "observation", take_observation },
+};
+
+bool llem_worker_may_notify(const char *method)
+{
+    for (size_t i = 0; i < LLEM_COUNT(notifications); i++)
+        if (strcmp(notifications[i].method, method) == 0)
+            return true;
+    return false;
+}
+
 static llem_errcode notified(void *user, const char *method, const struct llem_value *params,
                              llem_error *err)
 {
-    static const struct {
-        const char *method;
-        llem_errcode (*take)(struct worker *w, const struct llem_value *p, llem_error *err);
-    } known[] = {
-        { "request", take_request },         { "steps", take_steps },
-        { "progress", take_progress },       { "log", take_log },
-        { "observation", take_observation },
-    };
     struct worker *w = user;
 
-    for (size_t i = 0; i < LLEM_COUNT(known); i++)
-        if (strcmp(known[i].method, method) == 0)
-            return known[i].take(w, params, err);
+    for (size_t i = 0; i < LLEM_COUNT(notifications); i++)
+        if (strcmp(notifications[i].method, method) == 0)
+            return notifications[i].take(w, params, err);
     return llem_fail(err, LLEM_EPLUGIN, "sent the notification '%s', which does not exist", method);
 }
 

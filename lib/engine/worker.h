@@ -40,6 +40,8 @@ llem_errcode llem_worker_call(struct llem_rpc *rpc, const struct llem_engine_inf
                               struct llem_arena *a, struct llem_rpc_reply *reply, llem_error *err);
 /* Is it among the `capabilities` that initialize answered? */
 bool llem_worker_can(const struct llem_value *hello, const char *capability);
+/* Is it a notification that the protocol knows? */
+bool llem_worker_may_notify(const char *method);
 /* The kinds of errors of the protocol, the last one NULL; the hint for missing_package names the
  * interpreter. */
 const struct llem_rpc_kind *llem_worker_kinds(struct llem_arena *a, const char *interpreter);

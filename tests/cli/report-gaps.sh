@@ -80,6 +80,11 @@ noisy b/4 beams=1 mode=fast &
 wait
 noisy c/1 beams=1 mode=odd
 noisy c/2 beams=8 mode=die
+say "a worker that tells what it saw keeps to the protocol"
+run llem check-engine noisy --set noisy.beams=4
+prints_not "notification 'observation'"
+prints "rules looked at"
+
 runs=$(ls -d [abc]/*/study_*/001_*)
 check "eight runs" test "$(echo "$runs" | wc -l)" = 8
 
