@@ -532,6 +532,7 @@ llem_errcode llem_plan_resume(llem_plan **out, llem_ctx *ctx, const char *dir, c
     }
     if (rc == LLEM_OK && found && !(*found = strdup(dir))) {
         llem_plan_free(*out);
+        *out = NULL;
         rc = llem_fail(err, LLEM_ENOMEM, "out of memory for a plan");
     }
     llem_arena_done(&a);
